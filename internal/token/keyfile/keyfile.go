@@ -1,0 +1,108 @@
+// Package keyfile keeps a token keyring in a file. Start at [LoadOrCreate].
+//
+// It refuses a file that others than its owner can read or write, a file that is not a regular one, and
+// a damaged one: it never replaces a keyring that is there, since printed codes are read with it.
+package keyfile
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/huoma/huoma/internal/token"
+)
+
+// maxSize is well above a full ring of 32 keys (about 4 kB).
+const maxSize = 64 << 10
+
+// ErrPermissions is matched when the file can be used by others than its owner.
+var ErrPermissions = errors.New("the keyring file can be used by others than its owner")
+
+// Load reads the keyring in path. A missing file is fs.ErrNotExist; permissions wider than 0600 are
+// [ErrPermissions]; damaged contents are [token.ErrKeyring].
+func Load(path string) (*token.Keyring, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open keyring: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("open keyring: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("open keyring: %s is not a regular file: name the keyring file itself", path)
+	}
+	if perm := info.Mode().Perm(); perm&^0o600 != 0 {
+		return nil, fmt.Errorf("%w: %s has mode %04o: run chmod 600 on it", ErrPermissions, path, perm)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read keyring %s: %w", path, err)
+	}
+	if len(b) > maxSize {
+		return nil, fmt.Errorf("read keyring %s: %w: it has more than %d bytes", path, token.ErrKeyring, maxSize)
+	}
+	k, err := token.ParseKeyring(b)
+	if err != nil {
+		return nil, fmt.Errorf("read keyring %s: %w", path, err)
+	}
+	return k, nil
+}
+
+// LoadOrCreate is [Load], or where there is no file yet, a new keyring written to path with mode 0600. When it
+// returns, the file and its name are on disk. Of several processes which create at once one wins
+// and all return its ring. The directory must exist.
+func LoadOrCreate(path string) (*token.Keyring, error) {
+	k, err := Load(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return k, err
+	}
+	k, err = token.NewKeyring(rand.Reader, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	err = create(path, k)
+	if errors.Is(err, fs.ErrExist) {
+		return Load(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("create keyring: %w", err)
+	}
+	return k, nil
+}
+
+// create writes k beside path and gives it the name only when it is whole. It is fs.ErrExist
+// when the name is taken: a link, unlike a rename, does not replace.
+func create(path string, k *token.Keyring) (err error) {
+	b, err := k.Marshal()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, ".keyring-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(tmp.Name())) }()
+	_, err = tmp.Write(b)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(tmp.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
