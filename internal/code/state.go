@@ -1,0 +1,556 @@
+package code
+
+import (
+	"slices"
+	"time"
+
+	"github.com/huoma/huoma/internal/risk"
+)
+
+// rateHits is how many of a target's last arrivals its fill rate is taken from.
+const rateHits = 20
+
+// TargetState is what has happened at one target.
+type TargetState struct {
+	N       int     `json:"n"`
+	Members int64   `json:"members"`          // joins minus leaves, or the last snapshot
+	Joined  bool    `json:"joined,omitzero"`  // a member event was seen: Members counts, not Scans
+	Scans   int64   `json:"scans"`            // accepted scans led here
+	Warned  bool    `json:"warned,omitzero"`  // the capacity warning is out and not re-armed
+	Recent  []int64 `json:"recent,omitempty"` // Unix milliseconds of the last arrivals, oldest first
+}
+
+// Fill is the number of people the target is taken to hold, and what it was
+// counted from: "members" or "scans".
+func (t *TargetState) Fill() (n int64, from string) {
+	if t.Joined {
+		return max(t.Members, 0), FromMembers
+	}
+	return t.Scans, FromScans
+}
+
+// What a fill was counted from.
+const (
+	FromMembers = "members" // member events
+	FromScans   = "scans"   // accepted scans stand in, no member event was seen
+)
+
+// perHour is the recent rate of arrivals, and false when there is none.
+func (t *TargetState) perHour() (float64, bool) {
+	if len(t.Recent) < 2 {
+		return 0, false
+	}
+	spanMS := t.Recent[len(t.Recent)-1] - t.Recent[0]
+	if spanMS <= 0 {
+		return 0, false
+	}
+	return float64(len(t.Recent)-1) / (float64(spanMS) / 3.6e6), true
+}
+
+func (t *TargetState) arrive(now time.Time) {
+	if len(t.Recent) == rateHits {
+		t.Recent = append(t.Recent[:0], t.Recent[1:]...)
+	}
+	t.Recent = append(t.Recent, now.UnixMilli())
+}
+
+// First is the first accepted scan of a code.
+type First struct {
+	EventID     string    `json:"event_id"`
+	At          time.Time `json:"at"`
+	DeviceModel string    `json:"device_model,omitzero"`
+	Province    string    `json:"province,omitzero"`
+}
+
+// State is a code and everything the log has done to it. It is changed by
+// Apply alone and is not safe for concurrent use.
+type State struct {
+	Def          Definition
+	Status       Status
+	ExpiredBy    string    // reason, when Status is expired
+	ExpiresAt    time.Time // zero: permanent
+	RenewalDueAt time.Time // zero: never
+	Reminded     bool      // the reminder of this renewal period is out
+	Current      int       // the target scans go to; -1: none
+	Consumed     int64     // accepted scans that used up the cap
+	Counts       map[Verdict]int64
+	Targets      []TargetState
+	First        *First
+
+	visitors map[uint64]struct{} // hashes of visitors with an accepted scan
+	recent   map[string]int64    // dedupe: visitor and picture → last redirected, Unix ms
+	watch    risk.Watch
+	swept    int // windows left by the last sweep
+}
+
+// Input is one thing that happens to a code. Exactly one of the pointers is
+// set; an Input with none is a tick.
+type Input struct {
+	ID         string    // the event's id: the cause of what follows
+	Historical bool      // recorded, but causes no lock, alert, rotation or timer
+	At         time.Time // the event's own time; decides only what history's first scan is
+	Scan       *Scan
+	Member     *Member
+	Define     *Define
+}
+
+// Scan is what the state machine needs to know of a scan.
+type Scan struct {
+	Class     Verdict // Preview or Bot, else empty: a person
+	ClassRule string  // the reason for Class
+	Visitor   string
+	Network   string
+	Picture   string // tracking code or variant: with Visitor, what a duplicate is
+	Device    string
+	Province  string
+}
+
+// MemberKind is what happened to a group's membership.
+type MemberKind string
+
+// The kinds of member events.
+const (
+	Joined   MemberKind = "joined"
+	Left     MemberKind = "left"
+	Snapshot MemberKind = "snapshot"
+)
+
+// Member is one member event.
+type Member struct {
+	Kind   MemberKind
+	Target int
+	Count  int64 // snapshot: the group's true size
+}
+
+// DefineKind is what an owner did to a definition.
+type DefineKind string
+
+// The kinds of definition events.
+const (
+	Minted  DefineKind = "minted"
+	Changed DefineKind = "changed"
+	Renewed DefineKind = "renewed"
+	Revoke  DefineKind = "revoked"
+)
+
+// Define is a definition as its owner left it.
+type Define struct {
+	Kind DefineKind
+	Def  Definition
+}
+
+// Outcome is what an input led to.
+type Outcome struct {
+	Verdict   Verdict // scans only
+	Rule      string  // the named reason for Verdict; empty for a plain accepted scan
+	Target    int     // where the scan was led; -1: nowhere
+	Decisions []Decision
+	Alerts    []Alert
+	Stale     bool // a definition no newer than the one held: nothing was done
+}
+
+// New makes the state of a code that has just been minted.
+func New(def Definition) *State {
+	s := &State{Current: -1, Counts: make(map[Verdict]int64)}
+	s.define(def, true)
+	s.Status = s.status()
+	s.Current = s.pick()
+	return s
+}
+
+// Apply does to s what in says, at now (the broker's time), and returns what
+// follows from it. What had become due before now is done first. It never
+// fails: an input that makes no sense for the code has an empty outcome.
+func (s *State) Apply(in Input, now time.Time) Outcome {
+	out := Outcome{Target: -1}
+	s.due(now, &out)
+	switch {
+	case in.Scan != nil:
+		s.scan(in, *in.Scan, now, &out)
+	case in.Member != nil && !in.Historical:
+		s.member(in, *in.Member, now, &out)
+	case in.Define != nil:
+		s.redefine(in, *in.Define, now, &out)
+	}
+	return out
+}
+
+// NextDue is when something will be due by itself, and false when nothing is.
+func (s *State) NextDue() (time.Time, bool) {
+	next, found := s.watch.NextDue()
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (!found || t.Before(next)) {
+			next, found = t, true
+		}
+	}
+	if s.Status != StatusRevoked && s.Status != StatusExpired {
+		earlier(s.ExpiresAt)
+		earlier(s.RenewalDueAt)
+		if !s.Reminded && !s.RenewalDueAt.IsZero() {
+			earlier(s.remindAt())
+		}
+	}
+	return next, found
+}
+
+// remindAt is 24 h before the renewal is due, or a third of the period if that
+// is shorter.
+func (s *State) remindAt() time.Time {
+	return s.RenewalDueAt.Add(-min(day, s.Def.RenewalEvery.Duration()/3))
+}
+
+// due does what the passing of time alone does, in the order it fell due.
+func (s *State) due(now time.Time, out *Outcome) {
+	for _, u := range s.watch.Due(now) {
+		out.Decisions = append(out.Decisions, Decision{
+			Kind: KindUnlock, Reason: "lock-ended", At: u.At, Target: -1, Rule: u.RuleID, Scope: u.Scope, Key: u.Key,
+		})
+	}
+	if s.Status == StatusRevoked || s.Status == StatusExpired {
+		return
+	}
+	if !s.RenewalDueAt.IsZero() && !s.Reminded {
+		if at := s.remindAt(); !now.Before(at) && (s.ExpiresAt.IsZero() || at.Before(s.ExpiresAt)) {
+			s.Reminded = true
+			out.Alerts = append(out.Alerts, Alert{Kind: AlertRenewal, Reason: "due-soon", At: at, Target: -1, DueAt: s.RenewalDueAt})
+		}
+	}
+	renewal := !s.RenewalDueAt.IsZero() && !now.Before(s.RenewalDueAt)
+	validity := !s.ExpiresAt.IsZero() && !now.Before(s.ExpiresAt)
+	switch {
+	case renewal && (!validity || !s.ExpiresAt.Before(s.RenewalDueAt)):
+		out.Alerts = append(out.Alerts, Alert{Kind: AlertRenewal, Reason: "overdue", At: s.RenewalDueAt, Target: -1, DueAt: s.RenewalDueAt})
+		s.expire(ReasonRenewal, s.RenewalDueAt, out)
+	case validity:
+		s.expire(ReasonValidity, s.ExpiresAt, out)
+	}
+}
+
+// Why a code expired.
+const (
+	ReasonValidity = "validity"
+	ReasonRenewal  = "renewal-overdue"
+)
+
+func (s *State) expire(reason string, at time.Time, out *Outcome) {
+	s.Status, s.ExpiredBy, s.Current = StatusExpired, reason, -1
+	out.Decisions = append(out.Decisions, Decision{Kind: KindExpire, Reason: reason, At: at, Target: -1})
+	out.Alerts = append(out.Alerts, Alert{Kind: AlertExpiry, Reason: reason, At: at, Target: -1, DueAt: at})
+}
+
+// scan gives the verdict and does what it brings with it.
+func (s *State) scan(in Input, sc Scan, now time.Time, out *Outcome) {
+	subject := risk.Subject{Visitor: sc.Visitor, Network: sc.Network}
+	out.Verdict, out.Rule = s.verdict(in, sc, subject, now)
+	s.Counts[out.Verdict]++
+	if out.Verdict.Redirected() {
+		out.Target = s.Current
+	}
+	if out.Verdict == Accepted {
+		s.accept(in, sc, now, out)
+	}
+	if !in.Historical && out.Verdict.Counted() {
+		for _, f := range s.watch.Count(s.Def.Rules, subject, in.ID, now) {
+			s.fired(f, out)
+		}
+		if s.watch.Len() > 2*s.swept+64 {
+			s.watch.Sweep(s.Def.Rules, now)
+			s.swept = s.watch.Len()
+		}
+	}
+}
+
+// verdict decides, in the order of the documentation: what the scanner
+// declares itself to be, then the code's state, then the visitor's lock, then
+// caps and room.
+func (s *State) verdict(in Input, sc Scan, subject risk.Subject, now time.Time) (Verdict, string) {
+	if sc.Class == Preview || sc.Class == Bot {
+		return sc.Class, sc.ClassRule
+	}
+	if in.Historical {
+		return Accepted, "historical"
+	}
+	switch s.Status {
+	case StatusRevoked:
+		return Revoked, "owner"
+	case StatusExpired:
+		return Expired, s.ExpiredBy
+	}
+	if b, ok := s.watch.Blocked(s.Def.Rules, subject, now); ok {
+		return Locked, b.RuleID
+	}
+	switch s.Status {
+	case StatusCapped:
+		return Capped, "max_scans"
+	case StatusFull:
+		return Full, "capacity"
+	}
+	if s.duplicate(sc, now) {
+		return Duplicate, "dedupe"
+	}
+	return Accepted, ""
+}
+
+// duplicate reports whether the same visitor was led by the same picture
+// within the code's dedupe window, and notes this scan.
+func (s *State) duplicate(sc Scan, now time.Time) bool {
+	window := s.Def.Dedupe.Duration()
+	if window == 0 || sc.Visitor == "" {
+		return false
+	}
+	if s.recent == nil {
+		s.recent = make(map[string]int64)
+	}
+	key := sc.Visitor + " " + sc.Picture
+	last, seen := s.recent[key]
+	if seen && now.UnixMilli()-last <= window.Milliseconds() {
+		return true
+	}
+	if len(s.recent) >= 1024 && len(s.recent)&(len(s.recent)-1) == 0 {
+		for k, at := range s.recent {
+			if now.UnixMilli()-at > window.Milliseconds() {
+				delete(s.recent, k)
+			}
+		}
+	}
+	s.recent[key] = now.UnixMilli()
+	return false
+}
+
+func (s *State) accept(in Input, sc Scan, now time.Time, out *Outcome) {
+	at := now
+	if in.Historical {
+		at = in.At
+	}
+	if s.First == nil || at.Before(s.First.At) {
+		s.First = &First{EventID: in.ID, At: at, DeviceModel: sc.Device, Province: sc.Province}
+	}
+	if sc.Visitor != "" {
+		if s.visitors == nil {
+			s.visitors = make(map[uint64]struct{})
+		}
+		s.visitors[hash64(sc.Visitor)] = struct{}{}
+	}
+	if in.Historical {
+		return
+	}
+	s.Consumed++
+	if s.Def.Countdown == CountdownSliding {
+		s.ExpiresAt, _ = s.Def.expiry(s.Def.anchor(), now)
+	}
+	if t := s.target(s.Current); t != nil {
+		t.Scans++
+		if !t.Joined {
+			t.arrive(now)
+			s.warn(t, in.ID, now, out)
+		}
+	}
+	s.settle(in.ID, now, out)
+}
+
+func (s *State) fired(f risk.Firing, out *Outcome) {
+	d := Decision{
+		Reason: "limit-in-window", At: f.At, Target: -1, Rule: f.Rule.ID, Scope: f.Rule.Scope, Key: f.Key,
+		Until: f.Until, Cause: f.Causes,
+	}
+	switch f.Rule.Action {
+	case risk.ActionLock:
+		d.Kind = KindLock
+	case risk.ActionFlag:
+		d.Kind = KindFlag
+	case risk.ActionDryRun:
+		d.Kind = KindDryRun
+	}
+	out.Decisions = append(out.Decisions, d)
+	if d.Kind != KindDryRun {
+		out.Alerts = append(out.Alerts, Alert{
+			Kind: AlertRisk, Reason: string(d.Kind), At: f.At, Target: -1, Rule: f.Rule.ID, Scope: f.Rule.Scope, Key: f.Key,
+			Until: f.Until, Cause: f.Causes, Limit: f.Rule.Limit, Window: f.Rule.Window,
+		})
+	}
+}
+
+// member moves a target's membership.
+func (s *State) member(in Input, m Member, now time.Time, out *Outcome) {
+	t := s.target(m.Target)
+	if t == nil {
+		return
+	}
+	if !t.Joined {
+		t.Joined, t.Recent = true, nil
+	}
+	switch m.Kind {
+	case Joined:
+		t.Members++
+		t.arrive(now)
+	case Left:
+		t.Members--
+	case Snapshot:
+		t.Members = m.Count
+	}
+	s.warn(t, in.ID, now, out)
+	s.settle(in.ID, now, out)
+}
+
+// warn raises or re-arms a target's capacity warning.
+func (s *State) warn(t *TargetState, cause string, now time.Time, out *Outcome) {
+	def, ok := s.Def.Target(t.N)
+	if !ok || def.Capacity == 0 || s.Def.WarnPercent == 0 {
+		return
+	}
+	fill, from := t.Fill()
+	switch {
+	case !t.Warned && fill*100 >= def.Capacity*int64(s.Def.WarnPercent):
+		t.Warned = true
+		a := Alert{
+			Kind: AlertCapacity, Reason: "threshold", At: now, Target: t.N, Members: fill, MembersFrom: from, Capacity: def.Capacity,
+			Percent: float64(fill) * 100 / float64(def.Capacity), Threshold: s.Def.WarnPercent, Cause: []string{cause},
+		}
+		if rate, ok := t.perHour(); ok {
+			a.PerHour = rate
+			if left := def.Capacity - fill; left > 0 {
+				a.EtaFull = now.Add(time.Duration(float64(left) / rate * float64(time.Hour))).Truncate(time.Millisecond)
+			} else {
+				a.EtaFull = now
+			}
+		}
+		out.Alerts = append(out.Alerts, a)
+	case t.Warned && fill*100 < def.Capacity*int64(min(RearmPercent, s.Def.WarnPercent)):
+		t.Warned = false
+	}
+}
+
+// settle works out the status and the target scans go to, and says what changed.
+func (s *State) settle(cause string, now time.Time, out *Outcome) {
+	was, from := s.Status, s.Current
+	s.Status, s.Current = s.status(), s.pick()
+	d := Decision{At: now, Target: s.Current, Cause: []string{cause}}
+	switch {
+	case s.Status != was:
+		switch s.Status {
+		case StatusCapped:
+			d.Kind, d.Reason = KindCap, "max_scans"
+		case StatusFull:
+			d.Kind, d.Reason, d.Target = KindFull, "capacity", from
+		case StatusRevoked:
+			d.Kind, d.Reason = KindRevoke, "owner"
+		case StatusActive:
+			d.Kind, d.Reason = KindReopen, "was-"+string(was)
+		case StatusExpired:
+			return // said by expire
+		}
+	case s.Status == StatusActive && s.Current != from:
+		d.Kind, d.Reason, d.From = KindRotate, "capacity", &from
+	default:
+		return
+	}
+	out.Decisions = append(out.Decisions, d)
+}
+
+// status works the state out from the facts, the strongest first.
+func (s *State) status() Status {
+	switch {
+	case !s.Def.RevokedAt.IsZero():
+		return StatusRevoked
+	case s.ExpiredBy != "":
+		return StatusExpired
+	case s.Def.MaxScans > 0 && s.Consumed >= s.Def.MaxScans:
+		return StatusCapped
+	case s.room() < 0:
+		return StatusFull
+	}
+	return StatusActive
+}
+
+func (s *State) pick() int {
+	if s.Status != StatusActive {
+		return -1
+	}
+	return s.room()
+}
+
+// room is the first open target with room, or -1.
+func (s *State) room() int {
+	for _, def := range s.Def.Targets {
+		t := s.target(def.N)
+		if t == nil || def.Closed {
+			continue
+		}
+		if fill, _ := t.Fill(); def.Capacity == 0 || fill < def.Capacity {
+			return def.N
+		}
+	}
+	return -1
+}
+
+// redefine takes over a newer definition.
+func (s *State) redefine(in Input, d Define, now time.Time, out *Outcome) {
+	if d.Def.Revision <= s.Def.Revision {
+		out.Stale = true
+		return
+	}
+	renewed := d.Def.RenewedAt.After(s.Def.RenewedAt)
+	s.watch.Sweep(s.Def.Rules, now) // so that a wider window never sees what a sweep might have forgotten
+	s.define(d.Def, renewed)
+	if renewed {
+		out.Decisions = append(out.Decisions, Decision{Kind: KindRenew, Reason: "owner", At: now, Target: -1, Cause: []string{in.ID}})
+	}
+	for i := range s.Targets {
+		s.warn(&s.Targets[i], in.ID, now, out)
+	}
+	s.settle(in.ID, now, out)
+	s.due(now, out)
+}
+
+// define takes over def; restart begins its countdowns anew.
+func (s *State) define(def Definition, restart bool) {
+	old := s.Def
+	s.Def = def
+	for _, t := range def.Targets {
+		if s.target(t.N) == nil {
+			s.Targets = append(s.Targets, TargetState{N: t.N})
+		}
+	}
+	changed := def.Validity != old.Validity || def.Longest != old.Longest || def.Countdown != old.Countdown
+	if restart || changed {
+		from := def.anchor()
+		if !restart && def.Countdown == CountdownSliding && !s.ExpiresAt.IsZero() {
+			from = s.ExpiresAt.Add(-old.Validity.Duration())
+		}
+		s.ExpiresAt, _ = def.expiry(def.anchor(), from)
+	}
+	if restart || def.RenewalEvery != old.RenewalEvery {
+		s.RenewalDueAt, s.Reminded = time.Time{}, false
+		if def.RenewalEvery > 0 {
+			s.RenewalDueAt = def.anchor().Add(def.RenewalEvery.Duration())
+		}
+	}
+	if restart || changed {
+		s.ExpiredBy = ""
+	}
+}
+
+func (s *State) target(n int) *TargetState {
+	i := slices.IndexFunc(s.Targets, func(t TargetState) bool { return t.N == n })
+	if i < 0 {
+		return nil
+	}
+	return &s.Targets[i]
+}
+
+// Unique is the number of distinct visitors with an accepted scan, exact but
+// for 64-bit hash collisions (under 1 in 10⁸ for a million visitors).
+func (s *State) Unique() int64 { return int64(len(s.visitors)) }
+
+// Locks returns the locks in force at now.
+func (s *State) Locks(now time.Time) []risk.Block { return s.watch.Locks(now) }
+
+// hash64 is FNV-1a-64.
+func hash64(text string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := 0; i < len(text); i++ {
+		h ^= uint64(text[i])
+		h *= 1099511628211
+	}
+	return h
+}

@@ -1,0 +1,121 @@
+package events
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Streams and buckets, by name.
+const (
+	StreamEvents    = "HUOMA_EVENTS"    // what happened
+	StreamDecisions = "HUOMA_DECISIONS" // what it means: a commit subject per partition
+	StreamAlerts    = "HUOMA_ALERTS"    // alerts, one by one, for subscribers
+	StreamDLQ       = "HUOMA_DLQ"       // what could not be understood, with the reason
+	BucketCodes     = "HUOMA_CODES"     // code definitions, by id
+	BucketState     = "HUOMA_STATE"     // snapshots of the scan workers, by partition
+)
+
+// Header fields on our NATS messages.
+const (
+	HeaderMsgID       = "Nats-Msg-Id"
+	HeaderContentType = "Content-Type"
+	HeaderReason      = "Huoma-Reason"   // dead letter: the error code
+	HeaderDetail      = "Huoma-Detail"   // dead letter: the sentence
+	HeaderSubject     = "Huoma-Subject"  // dead letter: the subject it was published to
+	HeaderPlace       = "Huoma-Place"    // dead letter: partition/sequence/index
+	HeaderProducer    = "Huoma-Producer" // gateway record: the gateway's instance
+	HeaderRecord      = "Huoma-Record"   // gateway record: its number, from 1, in that instance and partition
+)
+
+// Kinds of stored subjects, see StoredSubject.
+const (
+	KindGateway = "gw"    // records of a gateway: batches of any type
+	KindTimer   = "timer" // a schedule has fired
+)
+
+// InSubject is where a producer publishes an event for a code: kind is scan,
+// member or conversion.
+func InSubject(kind, code string) string { return "huoma.in." + kind + "." + code }
+
+// InKind is the kind a producer publishes an event type under, or "".
+func InKind(typ string) string {
+	switch typ {
+	case TypeScan:
+		return "scan"
+	case TypeMemberJoined, TypeMemberLeft, TypeMemberSnapshot:
+		return "member"
+	case TypeConversion:
+		return "conversion"
+	}
+	return ""
+}
+
+// Subjects and transform of HUOMA_EVENTS. The server itself maps
+// huoma.in.<kind>.<code> to huoma.ev.<partition>.in.<kind>, so a producer
+// needs to know nothing of partitions.
+const (
+	SubjectIn       = "huoma.in.>"
+	SubjectEvents   = "huoma.ev.>"
+	SubjectSchedule = "huoma.sched.>"
+	TransformSource = "huoma.in.*.*"
+)
+
+// TransformDestination is the server-side mapping for n partitions.
+func TransformDestination(n int) string {
+	return fmt.Sprintf("huoma.ev.{{partition(%d,2)}}.in.{{wildcard(1)}}", n)
+}
+
+// StoredSubject is where an event of a partition is stored: kind is KindGateway,
+// KindTimer or "in.scan", "in.member", "in.conversion".
+func StoredSubject(partition int, kind string) string {
+	return "huoma.ev." + strconv.Itoa(partition) + "." + kind
+}
+
+// PartitionFilter is all that is stored for a partition.
+func PartitionFilter(partition int) string { return "huoma.ev." + strconv.Itoa(partition) + ".>" }
+
+// StoredKind takes a stored subject apart. ok is false for anything else.
+func StoredKind(subject string) (partition int, kind string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, "huoma.ev.")
+	if !ok {
+		return 0, "", false
+	}
+	p, kind, ok := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(p)
+	return n, kind, ok && err == nil
+}
+
+// ScheduleSubject is where the timer of a code is kept: one a code, replaced
+// by publishing again.
+func ScheduleSubject(partition int, code string) string {
+	return "huoma.sched." + strconv.Itoa(partition) + "." + code
+}
+
+// CommitSubject is where a partition's commit records are.
+func CommitSubject(partition int) string { return "huoma.commit." + strconv.Itoa(partition) }
+
+// CommitFilter is every commit record.
+const CommitFilter = "huoma.commit.*"
+
+// AlertSubject is where one alert is published: huoma.alert.<kind>.<code>.
+func AlertSubject(kind, code string) string { return "huoma.alert." + kind + "." + code }
+
+// DecisionSubject is where one decision is published: huoma.decision.<kind>.<code>.
+func DecisionSubject(kind, code string) string { return "huoma.decision." + kind + "." + code }
+
+// DLQSubject is where a dead letter of a partition is stored.
+func DLQSubject(partition int) string { return "huoma.dlq." + strconv.Itoa(partition) }
+
+// Partition is FNV-1a-32 of the code id modulo n, the server's own partition().
+func Partition(code string, n int) int {
+	if n <= 1 {
+		return 0
+	}
+	h := uint32(2166136261)
+	for i := 0; i < len(code); i++ {
+		h ^= uint32(code[i])
+		h *= 16777619
+	}
+	return int(h % uint32(n))
+}

@@ -1,0 +1,283 @@
+package risk
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Subject is what a scan offers to the scopes. An empty field is not watched.
+type Subject struct {
+	Visitor string // keyed hash
+	Network string // prefix, never an address
+}
+
+func (s Subject) key(scope Scope) (string, bool) {
+	switch scope {
+	case ScopeVisitor:
+		return s.Visitor, s.Visitor != ""
+	case ScopeNetwork:
+		return s.Network, s.Network != ""
+	case ScopeCode:
+		return "", true
+	}
+	return "", false
+}
+
+// Firing is one rule that fired, with the evidence.
+type Firing struct {
+	Rule   Rule
+	Key    string    // the scope's value; empty for scope code
+	At     time.Time // the scan that fired it
+	Oldest time.Time // the N-th newest scan it counted
+	Until  time.Time // At + Rule.For; the rule is quiet for this key until then
+	Causes []string  // ids of the counted scans, oldest first
+}
+
+// Block is a lock in force that refuses a scan.
+type Block struct {
+	RuleID string
+	Scope  Scope
+	Key    string
+	Until  time.Time
+}
+
+// Hit is one counted scan in a ring: its time in Unix nanoseconds and its id.
+type Hit struct {
+	At int64  `json:"t"`
+	ID string `json:"id"`
+}
+
+// Entry is the window of one (rule, key). Its fields are exported so that a
+// snapshot can carry it.
+type Entry struct {
+	Rule  string `json:"rule"`
+	Scope Scope  `json:"scope"`
+	Key   string `json:"key,omitempty"`
+	Ring  []Hit  `json:"ring,omitempty"` // at most Limit, oldest first from Head
+	Head  int    `json:"head,omitempty"` // index of the oldest when the ring is full
+	Until int64  `json:"until,omitempty"`
+	Lock  bool   `json:"lock,omitempty"` // Until is a lock, not just the rule's quiet time
+}
+
+type entryKey struct{ rule, key string }
+
+// Watch holds the windows of one code. The zero value is ready. It is not safe
+// for concurrent use.
+type Watch struct {
+	entries map[entryKey]*Entry
+	locked  map[entryKey]*Entry // the entries whose Lock is set
+}
+
+// Blocked returns the lock in force for s at now that ends last, if any.
+func (w *Watch) Blocked(rules []Rule, s Subject, now time.Time) (Block, bool) {
+	var worst Block
+	found := false
+	for _, r := range rules {
+		if r.Action != ActionLock {
+			continue
+		}
+		key, ok := s.key(r.Scope)
+		if !ok {
+			continue
+		}
+		e := w.entries[entryKey{r.ID, key}]
+		if e == nil || !e.Lock || now.UnixNano() >= e.Until {
+			continue
+		}
+		if until := time.Unix(0, e.Until).UTC(); !found || until.After(worst.Until) {
+			worst, found = Block{RuleID: r.ID, Scope: r.Scope, Key: key, Until: until}, true
+		}
+	}
+	return worst, found
+}
+
+// Count adds one counted scan at now and returns the rules it fires, in the
+// order of rules. While a firing is in force its rule does not fire again for
+// that key, though scans keep counting.
+func (w *Watch) Count(rules []Rule, s Subject, id string, now time.Time) []Firing {
+	var fired []Firing
+	for _, r := range rules {
+		key, ok := s.key(r.Scope)
+		if !ok {
+			continue
+		}
+		e := w.entry(r, key)
+		oldest, full := e.add(Hit{At: now.UnixNano(), ID: id}, r.Limit)
+		if !full || now.UnixNano()-oldest > int64(r.Window) || now.UnixNano() < e.Until {
+			continue
+		}
+		e.Until = now.Add(r.For.Duration()).UnixNano()
+		if e.Lock = r.Action == ActionLock; e.Lock {
+			if w.locked == nil {
+				w.locked = make(map[entryKey]*Entry)
+			}
+			w.locked[entryKey{r.ID, key}] = e
+		}
+		fired = append(fired, Firing{
+			Rule: r, Key: key, At: now, Oldest: time.Unix(0, oldest).UTC(),
+			Until: time.Unix(0, e.Until).UTC(), Causes: e.ids(),
+		})
+	}
+	return fired
+}
+
+func (w *Watch) entry(r Rule, key string) *Entry {
+	k := entryKey{r.ID, key}
+	e := w.entries[k]
+	if e == nil {
+		if w.entries == nil {
+			w.entries = make(map[entryKey]*Entry)
+		}
+		e = &Entry{Rule: r.ID, Scope: r.Scope, Key: key}
+		w.entries[k] = e
+	}
+	return e
+}
+
+// add puts h into a ring of n and returns the time of the oldest scan kept and
+// whether the ring is full.
+func (e *Entry) add(h Hit, n int) (oldest int64, full bool) {
+	if len(e.Ring) > n || (len(e.Ring) < n && e.Head != 0) { // the rule's limit was changed
+		e.Ring = e.ordered()
+		e.Head = 0
+		if len(e.Ring) > n {
+			e.Ring = slices.Clone(e.Ring[len(e.Ring)-n:])
+		}
+	}
+	if len(e.Ring) < n {
+		e.Ring = append(e.Ring, h)
+	} else {
+		e.Ring[e.Head] = h
+		e.Head = (e.Head + 1) % n
+	}
+	return e.Ring[e.Head].At, len(e.Ring) == n
+}
+
+func (e *Entry) ordered() []Hit {
+	return append(slices.Clone(e.Ring[e.Head:]), e.Ring[:e.Head]...)
+}
+
+func (e *Entry) ids() []string {
+	out := make([]string, 0, len(e.Ring))
+	for _, h := range e.ordered() {
+		out = append(out, h.ID)
+	}
+	return out
+}
+
+// Unlock is one lock that has ended.
+type Unlock struct {
+	RuleID string
+	Scope  Scope
+	Key    string
+	At     time.Time
+}
+
+// Due ends the locks whose time has come at now and returns them in a fixed
+// order: by end, rule, key.
+func (w *Watch) Due(now time.Time) []Unlock {
+	var out []Unlock
+	for k, e := range w.locked {
+		if now.UnixNano() >= e.Until {
+			e.Lock = false
+			delete(w.locked, k)
+			out = append(out, Unlock{RuleID: k.rule, Scope: e.Scope, Key: k.key, At: time.Unix(0, e.Until).UTC()})
+		}
+	}
+	slices.SortFunc(out, func(a, b Unlock) int {
+		if c := a.At.Compare(b.At); c != 0 {
+			return c
+		}
+		if c := strings.Compare(a.RuleID, b.RuleID); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+	return out
+}
+
+// NextDue is when the earliest lock in force ends, or false when none is.
+func (w *Watch) NextDue() (time.Time, bool) {
+	var next int64
+	for _, e := range w.locked {
+		if next == 0 || e.Until < next {
+			next = e.Until
+		}
+	}
+	return time.Unix(0, next).UTC(), next != 0
+}
+
+// Locks returns the locks in force at now, in a fixed order.
+func (w *Watch) Locks(now time.Time) []Block {
+	var out []Block
+	for k, e := range w.locked {
+		if now.UnixNano() < e.Until {
+			out = append(out, Block{RuleID: k.rule, Scope: e.Scope, Key: k.key, Until: time.Unix(0, e.Until).UTC()})
+		}
+	}
+	slices.SortFunc(out, func(a, b Block) int {
+		if c := strings.Compare(a.RuleID, b.RuleID); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+	return out
+}
+
+// Sweep forgets keys that can no longer change a decision: no lock or quiet
+// time in force and the newest scan older than the rule's window. Keys of
+// rules that no longer exist go when their lock has ended. When it is called
+// does not change what Count or Blocked will say.
+func (w *Watch) Sweep(rules []Rule, now time.Time) {
+	for k, e := range w.entries {
+		if e.Lock || now.UnixNano() < e.Until {
+			continue
+		}
+		i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == k.rule })
+		if i >= 0 && len(e.Ring) > 0 {
+			newest := e.Ring[(e.Head+len(e.Ring)-1)%len(e.Ring)].At
+			if now.UnixNano()-newest <= int64(rules[i].Window) {
+				continue
+			}
+		}
+		delete(w.entries, k)
+	}
+}
+
+// Len is the number of (rule, key) windows held.
+func (w *Watch) Len() int { return len(w.entries) }
+
+// Export returns every window in a fixed order, for a snapshot.
+func (w *Watch) Export() []Entry {
+	out := make([]Entry, 0, len(w.entries))
+	for _, e := range w.entries {
+		c := *e
+		c.Ring = slices.Clone(e.Ring)
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Entry) int {
+		if c := strings.Compare(a.Rule, b.Rule); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+	return out
+}
+
+// Import replaces the windows by those of a snapshot.
+func (w *Watch) Import(entries []Entry) {
+	w.entries = make(map[entryKey]*Entry, len(entries))
+	w.locked = make(map[entryKey]*Entry)
+	for i := range entries {
+		e := entries[i]
+		if e.Head < 0 || e.Head >= max(len(e.Ring), 1) {
+			e.Head = 0
+		}
+		k := entryKey{e.Rule, e.Key}
+		w.entries[k] = &e
+		if e.Lock {
+			w.locked[k] = &e
+		}
+	}
+}
