@@ -1,0 +1,51 @@
+package events
+
+import (
+	"errors"
+	"time"
+)
+
+// What an adapter's calls may come to, whatever the technology behind.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("exists already")
+	ErrConflict = errors.New("was changed by somebody else meanwhile")
+	ErrFenced   = errors.New("another owner has committed for this partition")
+	ErrRewind   = errors.New("delivery starts anew: rewind to the first message wanted")
+)
+
+// Message is one stored message, as a claim hands it out.
+type Message struct {
+	Seq     uint64    // stream sequence
+	Subject string    // stored subject
+	At      time.Time // broker time, UTC
+	Header  map[string][]string
+	Data    []byte
+}
+
+// Get returns the first value of a header field, or "".
+func (m Message) Get(name string) string {
+	if v := m.Header[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Record is one message of a gateway: a batch of events of one partition.
+type Record struct {
+	Partition int
+	Payload   []byte // CloudEvents batch
+	Producer  string // the gateway's instance
+	Number    uint64 // contiguous from 1, per instance and partition
+}
+
+// DeadLetter is a message, or one event of it, that could not be understood.
+type DeadLetter struct {
+	Partition int
+	Seq       uint64
+	Idx       int
+	Subject   string // the stored subject
+	Data      []byte // the original bytes
+	Reason    Code
+	Detail    string // one sentence
+}
