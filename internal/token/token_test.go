@@ -111,6 +111,27 @@ func TestForeignKeyIsRefused(t *testing.T) {
 	}
 }
 
+// TestEveryBitOfTheTagCounts gives the tag one wrong bit and the cipher text that opens to the right payload under
+// it, so that nothing but the comparison can refuse.
+func TestEveryBitOfTheTagCounts(t *testing.T) {
+	k := testRing(t, 13)
+	s := k.get().newest().sealer
+	payload, err := Picture{Code: 11, Variant: 1, Number: 2}.pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range 8 * tagSize {
+		tag := s.tag(payload[:])
+		tag[bit/8] ^= 1 << (bit % 8)
+		raw := append([]byte{s.header}, tag[:]...)
+		raw = append(raw, make([]byte, payloadSize)...)
+		s.crypt(raw[1+tagSize:], payload[:], tag)
+		if _, err := k.Open(encoding.EncodeToString(raw)); ReasonOf(err) != ReasonSeal {
+			t.Errorf("bit %d: %v (%s)", bit, err, ReasonOf(err))
+		}
+	}
+}
+
 func TestErrorTellsNothingButThatItIsForged(t *testing.T) {
 	k := testRing(t, 6)
 	for _, bad := range []string{"", strings.Repeat("a", Length), strings.Repeat("7", Length)} {
