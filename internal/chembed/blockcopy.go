@@ -1,0 +1,284 @@
+package chembed
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+)
+
+const (
+	maxBlockColumns = 100_000
+	maxBlockRows    = 100_000_000
+	maxNestedRows   = 1 << 40 // of arrays: the bytes have to follow, so this only keeps sums from overflowing
+	maxNameLength   = 1 << 16
+)
+
+// blockCopier passes one Native block from a client to the engine as it is, and finds where it ends: in the protocol a
+// block has no length, and the engine must not be handed what follows it. It needs memory for its buffers only,
+// whatever the block's size.
+type blockCopier struct {
+	src *bufio.Reader
+	dst *bufio.Writer
+	tmp [binary.MaxVarintLen64]byte
+}
+
+// blockHead is what a block announces.
+type blockHead struct {
+	columns, rows int
+}
+
+func newBlockCopier(src *bufio.Reader, dst io.Writer) *blockCopier {
+	return &blockCopier{src: src, dst: bufio.NewWriterSize(dst, 256<<10)}
+}
+
+// copy passes one block on, without the block info of the protocol, which must have been read. An empty block (no columns, no
+// rows), which ends a client's data, is read and not written. Errors are *engineError where the block is malformed,
+// the writer's where the engine refuses it, else the reader's.
+func (c *blockCopier) copy() (head blockHead, err error) {
+	columns, err := binary.ReadUvarint(c.src)
+	if err != nil {
+		return head, unexpected(err)
+	}
+	rows, err := binary.ReadUvarint(c.src)
+	if err != nil {
+		return head, unexpected(err)
+	}
+	if columns > maxBlockColumns {
+		return head, codeIncorrectData.errorf("a block announces %d columns; at most %d", columns, maxBlockColumns)
+	}
+	if rows > maxBlockRows {
+		return head, codeIncorrectData.errorf("a block announces %d rows; at most %d", rows, maxBlockRows)
+	}
+	head = blockHead{columns: int(columns), rows: int(rows)}
+	if columns == 0 {
+		if rows != 0 {
+			return head, codeIncorrectData.errorf("a block announces %d rows and no column", rows)
+		}
+		return head, nil
+	}
+	c.putUvarint(columns)
+	c.putUvarint(rows)
+	for range head.columns {
+		if _, err := c.str(maxNameLength); err != nil {
+			return head, err
+		}
+		typ, err := c.str(maxTypeLength)
+		if err != nil {
+			return head, err
+		}
+		l, err := parseLayout(typ)
+		if err != nil {
+			return head, err
+		}
+		if rows == 0 {
+			continue
+		}
+		if err := c.prefix(&l); err != nil {
+			return head, err
+		}
+		if err := c.values(&l, rows); err != nil {
+			return head, err
+		}
+	}
+	return head, c.dst.Flush()
+}
+
+// prefix passes on what stands before the values of a whole column: the key version of each LowCardinality in it.
+func (c *blockCopier) prefix(l *layout) error {
+	if l.shape == shapeLowCardinality {
+		v, err := c.uint64()
+		if err == nil && v != 1 {
+			err = codeIncorrectData.errorf("LowCardinality keys of version %d; only 1 is known", v)
+		}
+		return err
+	}
+	for i := range l.fields {
+		if err := c.prefix(&l.fields[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *blockCopier) values(l *layout, rows uint64) error {
+	switch l.shape {
+	case shapeFixed:
+		return c.raw(rows * uint64(l.width))
+	case shapeString:
+		return c.strings(rows)
+	case shapeNullable:
+		if err := c.raw(rows); err != nil {
+			return err
+		}
+		return c.values(&l.fields[0], rows)
+	case shapeArray:
+		n, err := c.offsets(rows)
+		if err != nil {
+			return err
+		}
+		return c.values(&l.fields[0], n)
+	case shapeTuple:
+		for i := range l.fields {
+			if err := c.values(&l.fields[i], rows); err != nil {
+				return err
+			}
+		}
+		return nil
+	default:
+		return c.lowCardinality(l, rows)
+	}
+}
+
+// offsets passes on the offsets of rows arrays and returns the last: the number of elements.
+func (c *blockCopier) offsets(rows uint64) (uint64, error) {
+	if rows == 0 {
+		return 0, nil
+	}
+	if err := c.raw((rows - 1) * 8); err != nil {
+		return 0, err
+	}
+	n, err := c.uint64()
+	if err == nil && n > maxNestedRows {
+		err = codeIncorrectData.errorf("arrays of %d elements in one block; at most %d", n, int64(maxNestedRows))
+	}
+	return n, err
+}
+
+// lowCardinality passes on the dictionaries and indexes of rows values.
+func (c *blockCopier) lowCardinality(l *layout, rows uint64) error {
+	const (
+		needGlobalDictionary = 1 << 8
+		hasAdditionalKeys    = 1 << 9
+	)
+	for rows > 0 {
+		flags, err := c.uint64()
+		if err != nil {
+			return err
+		}
+		width := flags & 0xFF
+		if width > 3 {
+			return codeIncorrectData.errorf("LowCardinality indexes of type %d", width)
+		}
+		if flags&needGlobalDictionary != 0 {
+			return codeIncorrectData.errorf("LowCardinality with a global dictionary in a Native block")
+		}
+		if flags&hasAdditionalKeys != 0 {
+			keys, err := c.uint64()
+			if err != nil {
+				return err
+			}
+			if keys > maxBlockRows {
+				return codeIncorrectData.errorf("a LowCardinality dictionary of %d keys", keys)
+			}
+			if err := c.values(&l.fields[0], keys); err != nil {
+				return err
+			}
+		}
+		n, err := c.uint64()
+		if err != nil {
+			return err
+		}
+		if n == 0 || n > rows {
+			return codeIncorrectData.errorf("LowCardinality indexes of %d rows where %d are left", n, rows)
+		}
+		if err := c.raw(n << width); err != nil {
+			return err
+		}
+		rows -= n
+	}
+	return nil
+}
+
+// strings passes on n strings. Those that lie whole in the read buffer go in one piece.
+func (c *blockCopier) strings(n uint64) error {
+	for n > 0 {
+		if c.src.Buffered() == 0 {
+			if _, err := c.src.Peek(1); err != nil {
+				return unexpected(err)
+			}
+		}
+		window, _ := c.src.Peek(c.src.Buffered())
+		at := 0
+		for n > 0 {
+			size, w := binary.Uvarint(window[at:])
+			if w <= 0 || size > uint64(len(window)-at-w) {
+				break
+			}
+			at += w + int(size)
+			n--
+		}
+		if at > 0 {
+			if err := c.raw(uint64(at)); err != nil {
+				return err
+			}
+			continue
+		}
+		size, err := c.uvarint()
+		if err != nil {
+			return err
+		}
+		if err := c.raw(size); err != nil {
+			return err
+		}
+		n--
+	}
+	return nil
+}
+
+// str passes on one string of at most limit bytes and returns it.
+func (c *blockCopier) str(limit uint64) (string, error) {
+	n, err := c.uvarint()
+	if err != nil {
+		return "", err
+	}
+	if n > limit {
+		return "", codeTooLargeSize.errorf("a name or type of %d bytes; at most %d", n, limit)
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(c.src, b); err != nil {
+		return "", unexpected(err)
+	}
+	_, err = c.dst.Write(b)
+	return string(b), err
+}
+
+// raw passes n bytes on.
+func (c *blockCopier) raw(n uint64) error {
+	if n > 1<<62 {
+		return codeTooLargeSize.errorf("a value of %d bytes", n)
+	}
+	_, err := io.CopyN(c.dst, c.src, int64(n))
+	return unexpected(err)
+}
+
+func (c *blockCopier) uint64() (uint64, error) {
+	b := c.tmp[:8]
+	if _, err := io.ReadFull(c.src, b); err != nil {
+		return 0, unexpected(err)
+	}
+	_, err := c.dst.Write(b)
+	return binary.LittleEndian.Uint64(b), err
+}
+
+func (c *blockCopier) uvarint() (uint64, error) {
+	v, err := binary.ReadUvarint(c.src)
+	if err != nil {
+		return 0, unexpected(err)
+	}
+	c.putUvarint(v)
+	return v, nil
+}
+
+// putUvarint writes v. An error of the buffered writer comes back from its next flush.
+func (c *blockCopier) putUvarint(v uint64) {
+	c.dst.Write(c.tmp[:binary.PutUvarint(c.tmp[:], v)])
+}
+
+// unexpected makes the end of input inside a packet an error of its own: io.EOF means between packets.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,330 @@
+package chembed
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// killEvery is how often a cancelled query is asked to stop until it does: it may not have been registered yet when it is
+// asked first.
+const killEvery = 20 * time.Millisecond
+
+// setting is one setting of a query, as its client sent it.
+type setting struct {
+	name, value string
+	important   bool // an unknown name is an error; else it is left out
+}
+
+// session is one client's engine connection: current database, temporary tables and settings are its own. One query runs
+// on it at a time; only kill may be called meanwhile.
+type session struct {
+	eng  *engine
+	conn *engineConn
+	id   string // in log_comment, by which the running query is found and killed
+
+	applied  map[string]string // settings of the last query which are still in force
+	original map[string]string // what they were before, as SQL; "" for a name the engine does not know
+}
+
+// openSession opens a session whose current database is the given one, or `default` if that is empty.
+func openSession(eng *engine, database string) (*session, error) {
+	conn, err := eng.connect()
+	if err != nil {
+		return nil, err
+	}
+	s := &session{eng: eng, conn: conn, id: rand.Text(), applied: map[string]string{}, original: map[string]string{}}
+	if err := s.exec("SET log_comment = " + quote(s.id)); err != nil {
+		s.close()
+		return nil, err
+	}
+	if database != "" && database != "default" {
+		if err := s.exec("USE " + quoteName(database)); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *session) close() { s.conn.close() }
+
+func (s *session) exec(sql string) error {
+	_, _, err := s.conn.query(sql, "TabSeparated")
+	return err
+}
+
+// apply brings a query's settings into force and those of the query before out of it. Settings which a client made with
+// SET stay, as they are the session's own.
+func (s *session) apply(settings []setting) error {
+	var sets []string
+	wanted := make(map[string]string, len(settings))
+	for _, st := range settings {
+		wanted[st.name] = st.value
+	}
+	for name := range s.applied {
+		if _, keep := wanted[name]; !keep {
+			sets = append(sets, quoteName(name)+" = "+s.original[name])
+		}
+	}
+	if err := s.learn(settings); err != nil {
+		return err
+	}
+	next := make(map[string]string, len(settings))
+	for _, st := range settings {
+		if s.original[st.name] == "" {
+			if st.important {
+				return errorCode{115, "UNKNOWN_SETTING"}.errorf("Unknown setting '%s'", clipPlain(st.name))
+			}
+			continue
+		}
+		next[st.name] = wanted[st.name]
+		if was, ok := s.applied[st.name]; !ok || was != wanted[st.name] {
+			sets = append(sets, quoteName(st.name)+" = "+quote(wanted[st.name]))
+		}
+	}
+	if len(sets) == 0 {
+		return nil
+	}
+	if err := s.exec("SET " + strings.Join(sets, ", ")); err != nil {
+		// The engine refuses such a list as a whole or stops within it: put everything back.
+		s.restore(next)
+		return err
+	}
+	s.applied = next
+	return nil
+}
+
+// restore puts back every setting of the last query and of more.
+func (s *session) restore(more map[string]string) {
+	for name := range more {
+		s.applied[name] = ""
+	}
+	for name := range s.applied {
+		// One by one: a name that cannot be set back must not keep the others from it.
+		_ = s.exec("SET " + quoteName(name) + " = " + s.original[name])
+	}
+	s.applied = map[string]string{}
+}
+
+// settled puts the session's own settings in force before a statement that changes them, and forgets what they were.
+func (s *session) settled() {
+	s.restore(nil)
+	s.original = map[string]string{}
+}
+
+// learn asks the engine what the settings are now, to put them back later.
+func (s *session) learn(settings []setting) error {
+	var unknown []string
+	for _, st := range settings {
+		if _, ok := s.original[st.name]; !ok {
+			unknown = append(unknown, quote(st.name))
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	out, _, err := s.conn.query("SELECT name, if(changed, value, NULL) FROM system.settings WHERE name IN ("+strings.Join(unknown, ", ")+")", "JSONCompactEachRow")
+	if err != nil {
+		return err
+	}
+	for _, st := range settings {
+		if _, ok := s.original[st.name]; !ok {
+			s.original[st.name] = ""
+		}
+	}
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		var row [2]*string
+		if line == "" {
+			continue
+		}
+		if err := json.Unmarshal([]byte(line), &row); err != nil || row[0] == nil {
+			return fmt.Errorf("read the engine's settings: %w", errors.Join(err, errors.New(line)))
+		}
+		if row[1] == nil {
+			s.original[*row[0]] = "DEFAULT"
+		} else {
+			s.original[*row[0]] = quote(*row[1])
+		}
+	}
+	return nil
+}
+
+// watch stops the session's running query as soon as ctx ends. The returned function must be called when the query is
+// over; it waits until no more kill is under way.
+func (s *session) watch(ctx context.Context) (stop func()) {
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-over:
+			return
+		case <-ctx.Done():
+		}
+		for {
+			s.eng.kill(s.id)
+			select {
+			case <-over:
+				return
+			case <-time.After(killEvery):
+			}
+		}
+	})
+	return func() {
+		close(over)
+		wg.Wait()
+	}
+}
+
+// kill asks the engine to stop the query that runs in the session of that id.
+func (e *engine) kill(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.first != nil {
+		// An error means that there is nothing to kill, or that the engine is about to fail anyway.
+		_, _, _ = e.first.query("KILL QUERY WHERE Settings['log_comment'] = "+quote(id)+" ASYNC", "Null")
+	}
+}
+
+// column is a name and a type of a result or a table.
+type column struct{ name, typ string }
+
+// header returns the columns of a result that had no rows: the engine writes no block at all for it.
+func (s *session) header(st statement) ([]column, error) {
+	switch st.first {
+	case "SELECT", "WITH", "(", "FROM", "VALUES":
+		// The line break ends a comment at the end of the query.
+		return s.describe("DESCRIBE TABLE (" + st.plain + "\n)")
+	case "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS":
+		// Asking again is free of effects, and cheap: the answer is empty.
+		out, _, err := s.conn.query(st.plain, "JSONCompact")
+		if err != nil || len(out) == 0 {
+			return nil, err
+		}
+		var result struct{ Meta []struct{ Name, Type string } }
+		if err := json.Unmarshal(out, &result); err != nil {
+			return nil, fmt.Errorf("read the columns of an empty result: %w", err)
+		}
+		var cols []column
+		for _, m := range result.Meta {
+			cols = append(cols, column{m.Name, m.Type})
+		}
+		return cols, nil
+	}
+	return nil, nil
+}
+
+// describe runs a DESCRIBE and returns its columns, without those that a table computes by itself.
+func (s *session) describe(sql string) ([]column, error) {
+	cols, _, err := s.describeAll(sql)
+	return cols, err
+}
+
+func (s *session) describeAll(sql string) (ordinary, all []column, err error) {
+	out, _, err := s.conn.query(sql, "JSONCompactEachRow")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		if line == "" {
+			continue
+		}
+		var row []any
+		if err := json.Unmarshal([]byte(line), &row); err != nil || len(row) < 3 {
+			return nil, nil, fmt.Errorf("read a table's columns: %w", errors.Join(err, errors.New(line)))
+		}
+		name, _ := row[0].(string)
+		typ, _ := row[1].(string)
+		c := column{name, typ}
+		all = append(all, c)
+		switch row[2] {
+		case "MATERIALIZED", "ALIAS", "EPHEMERAL":
+		default:
+			ordinary = append(ordinary, c)
+		}
+	}
+	return ordinary, all, nil
+}
+
+// insertColumns returns the columns whose rows an INSERT wants: those of its list in that order, else all that the table
+// does not compute by itself.
+func (s *session) insertColumns(st statement) ([]column, error) {
+	ordinary, all, err := s.describeAll("DESCRIBE TABLE " + st.target)
+	if err != nil || st.list == "" {
+		return ordinary, err
+	}
+	types := make(map[string]string, len(all))
+	for _, c := range all {
+		types[c.name] = c.typ
+	}
+	var cols []column
+	inner := strings.TrimSpace(st.list[1 : len(st.list)-1])
+	sc := scanner{s: inner}
+	name := ""
+	flush := func() error {
+		typ, ok := types[name]
+		if !ok {
+			return codeNoSuchColumn.errorf("No such column %s in table %s", clipPlain(name), clipPlain(st.target))
+		}
+		cols, name = append(cols, column{name, typ}), ""
+		return nil
+	}
+	for {
+		t, ok := sc.next()
+		switch {
+		case !ok:
+			if name == "" {
+				return cols, nil
+			}
+			return cols, flush()
+		case t.text == "*" || t.text == "(":
+			// `* EXCEPT (…)` and its like: what the engine makes of it.
+			return s.describe("DESCRIBE TABLE (SELECT " + inner + " FROM " + st.target + ")")
+		case t.text == ",":
+			if err := flush(); err != nil {
+				return nil, err
+			}
+		default:
+			name += unquoteName(t.text)
+		}
+	}
+}
+
+// unquoteName is the identifier that s writes, with or without quotes.
+func unquoteName(s string) string {
+	if len(s) < 2 || s[0] != '`' && s[0] != '"' {
+		return s
+	}
+	q := s[:1]
+	body := strings.ReplaceAll(s[1:len(s)-1], q+q, q)
+	var b strings.Builder
+	for i := 0; i < len(body); i++ {
+		if body[i] == '\\' && i+1 < len(body) {
+			i++
+		}
+		b.WriteByte(body[i])
+	}
+	return b.String()
+}
+
+// clipPlain shortens text that came from a client, for an error in the engine's own manner.
+func clipPlain(s string) string {
+	if len(s) > 200 {
+		return s[:200] + "…"
+	}
+	return s
+}
+
+// asEngineError is err in the engine's language, for a client.
+func asEngineError(err error) *engineError {
+	var e *engineError
+	if errors.As(err, &e) {
+		return e
+	}
+	return codeUnknownException.errorf("%s", err)
+}
