@@ -1,0 +1,70 @@
+package scanning
+
+import (
+	"context"
+	"time"
+
+	"github.com/huoma/huoma/internal/code"
+	"github.com/huoma/huoma/internal/events"
+)
+
+// Input hands out one partition's messages in order. See events.ErrRewind.
+type Input interface {
+	Next(ctx context.Context) ([]events.Message, error)
+	Rewind(ctx context.Context, from uint64) error
+	Ack(ctx context.Context, upto uint64) error
+	Close() error
+}
+
+// Commits is the fenced record of what has been decided.
+type Commits interface {
+	LastCommit(ctx context.Context, partition int) (payload []byte, seq uint64, err error)
+	AppendCommit(ctx context.Context, partition int, expected uint64, payload []byte) (seq uint64, err error)
+}
+
+// History reads a partition's stored input again, in order, both ends included.
+type History interface {
+	Replay(ctx context.Context, partition int, from, to uint64, fn func(events.Message) error) error
+}
+
+// Snapshots keeps the last state of each partition.
+type Snapshots interface {
+	SaveSnapshot(ctx context.Context, partition int, b []byte) error
+	LoadSnapshot(ctx context.Context, partition int) ([]byte, error)
+}
+
+// Outbox takes what follows from a commit. Alerts and dead letters are kept
+// once by their ids; decisions are told to whoever listens.
+type Outbox interface {
+	PublishAlerts(ctx context.Context, alerts []*events.Event) error
+	PublishDecisions(ctx context.Context, decisions []*events.Event) error
+	DeadLetter(ctx context.Context, letters []events.DeadLetter) error
+}
+
+// Timers asks for a message at a time: a hint to look at a code again.
+type Timers interface {
+	Schedule(ctx context.Context, partition int, code string, at time.Time) error
+	Wake(ctx context.Context, partition int) error
+}
+
+// Backend is everything a worker needs of the log.
+type Backend interface {
+	Commits
+	History
+	Snapshots
+	Outbox
+	Timers
+}
+
+// Identity hides who a producer's scan came from and says what it was.
+type Identity struct {
+	// Visitor is the keyed hash of an OpenID.
+	Visitor func(openID string) string
+	// Classify says whether a user agent is a preview or a robot, and the
+	// named reason. An empty verdict is a person.
+	Classify func(userAgent string) (code.Verdict, string)
+	// Network cuts an address or prefix to what may be kept.
+	Network func(text string) string
+	// Device reads model, system and app from a user agent.
+	Device func(userAgent string) (model, os, app string)
+}

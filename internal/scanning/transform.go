@@ -1,0 +1,447 @@
+package scanning
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/huoma/huoma/internal/code"
+	"github.com/huoma/huoma/internal/events"
+)
+
+const (
+	// oldest and newest bound an event's own time against the broker's.
+	oldest = 24 * time.Hour
+	newest = 5 * time.Minute
+	// remember is how long producers' event ids are kept: an event is refused
+	// oldest after its own time, which is at most newest ahead of its arrival,
+	// so no repeat can come later than that.
+	remember = oldest + newest + time.Hour
+	// softCommit is the size at which a step is ended. Estimates err upward, so a
+	// record stays well below the 1 MB that a server takes by default.
+	softCommit = 640 << 10
+	// source names the worker in the events it publishes.
+	source = "huoma/scan-worker"
+)
+
+// Transform is one partition's state and the rules by which input becomes
+// commit records. It is deterministic: the same messages in the same order
+// give the same records, wherever the steps are cut. Not safe for concurrent
+// use.
+type Transform struct {
+	partition  int
+	partitions int
+	owner      string
+	who        Identity
+
+	codes     map[string]*code.State
+	seen      map[[16]byte]struct{}
+	seenOrder []seenID
+	producers map[string]uint64
+	totals    events.Totals
+	reached   events.Place
+	step      uint64
+
+	touched map[string]struct{} // codes changed since the last record
+}
+
+type seenID struct {
+	id [16]byte
+	at int64
+}
+
+// NewTransform returns the empty state of a partition.
+func NewTransform(partition, partitions int, owner string, who Identity) *Transform {
+	return &Transform{
+		partition: partition, partitions: partitions, owner: owner, who: who,
+		codes: make(map[string]*code.State), seen: make(map[[16]byte]struct{}), producers: make(map[string]uint64),
+		touched: make(map[string]struct{}),
+	}
+}
+
+// Reached is the input decided so far.
+func (t *Transform) Reached() events.Place { return t.reached }
+
+// Step returns the number of the last record.
+func (t *Transform) Step() uint64 { return t.step }
+
+// Totals is everything decided so far.
+func (t *Transform) Totals() events.Totals { return t.totals }
+
+// builder collects one record.
+type builder struct {
+	c       *events.Commit
+	letters []events.DeadLetter
+	size    int
+}
+
+// take decides the events of m that are not decided yet, until the record is
+// full. It reports whether all of m is done; if not, call take with m again
+// after the record has been ended.
+func (t *Transform) take(b *builder, m events.Message) (done bool) {
+	return t.takeUntil(b, m, events.Place{Seq: m.Seq})
+}
+
+// takeUntil is take, stopping for good at the place end: a replay's goal may
+// lie inside a message.
+func (t *Transform) takeUntil(b *builder, m events.Message, end events.Place) (done bool) {
+	if m.Seq < t.reached.Seq || m.Seq == t.reached.Seq && !t.reached.More {
+		return true
+	}
+	first := 0
+	if m.Seq == t.reached.Seq {
+		first = t.reached.Idx + 1
+	}
+	if m.At.After(b.c.Time) {
+		b.c.Time = m.At
+	}
+	finish := func() bool {
+		t.reached = events.Place{Seq: m.Seq}
+		t.forget(m.At)
+		return true
+	}
+	partition, kind, ok := events.StoredKind(m.Subject)
+	if !ok || partition != t.partition {
+		t.dead(b, m, 0, m.Data, events.CodeWrongSubject, "publish to huoma.in.scan.<code>, huoma.in.member.<code> or huoma.in.conversion.<code>")
+		return finish()
+	}
+	switch kind {
+	case events.KindTimer:
+		t.timer(b, m)
+		return finish()
+	case events.KindGateway:
+		return t.record(b, m, first, end, finish)
+	}
+	items, err := events.Split(m.Data)
+	if err != nil {
+		t.deadError(b, m, 0, m.Data, err)
+		return finish()
+	}
+	if done, whole := t.run(b, m, items, first, end, kind); !whole {
+		return done
+	}
+	return finish()
+}
+
+// run decides items from first on. whole says that the last one is done; if it
+// is not, done says whether end was reached rather than the record's size.
+func (t *Transform) run(b *builder, m events.Message, items []jsontext.Value, first int, end events.Place, kind string) (done, whole bool) {
+	for i := first; i < len(items); i++ {
+		t.one(b, m, i, items[i], kind)
+		atEnd := end.More && m.Seq == end.Seq && i == end.Idx
+		if i+1 < len(items) && (atEnd || b.size >= softCommit) {
+			t.reached = events.Place{Seq: m.Seq, Idx: i, More: true}
+			return atEnd, false
+		}
+	}
+	return true, true
+}
+
+// record takes a gateway's record. Its number makes a repeat plain, however
+// late it comes.
+func (t *Transform) record(b *builder, m events.Message, first int, end events.Place, finish func() bool) bool {
+	producer := m.Get(events.HeaderProducer)
+	number, err := strconv.ParseUint(m.Get(events.HeaderRecord), 10, 64)
+	if producer == "" || err != nil || number == 0 {
+		t.dead(b, m, 0, m.Data, events.CodeWrongSubject, "this subject is for gateways: publish to huoma.in.scan.<code>")
+		return finish()
+	}
+	items, err := events.Split(m.Data)
+	if err != nil {
+		t.deadError(b, m, 0, m.Data, err)
+		return finish()
+	}
+	if number <= t.producers[producer] {
+		t.totals.Repeated += int64(len(items))
+		return finish()
+	}
+	if done, whole := t.run(b, m, items, first, end, events.KindGateway); !whole {
+		return done
+	}
+	t.producers[producer] = number
+	return finish()
+}
+
+// timer looks at a code because a time has come.
+func (t *Transform) timer(b *builder, m events.Message) {
+	var fired struct {
+		Code string `json:"code"`
+	}
+	if err := json.Unmarshal(m.Data, &fired); err != nil {
+		t.dead(b, m, 0, m.Data, events.CodeMalformed, "a timer is {\"code\":\"…\"}")
+		return
+	}
+	if s := t.codes[fired.Code]; s != nil {
+		t.effects(b, m, 0, s, "", s.Apply(code.Input{}, m.At))
+	}
+}
+
+// one decides one event. kind is KindGateway or the stored kind of a
+// producer's subject.
+func (t *Transform) one(b *builder, m events.Message, idx int, raw []byte, kind string) {
+	e, err := events.Parse(raw)
+	if err != nil {
+		t.deadError(b, m, idx, raw, err)
+		return
+	}
+	if code, detail := t.refused(m, e, kind); code != "" {
+		t.dead(b, m, idx, raw, code, detail)
+		return
+	}
+	fromGateway := kind == events.KindGateway
+	scan, isScan := e.Data.(*events.Scan)
+	if isScan && !fromGateway {
+		scan.Answered, scan.AnsweredRule = "", "" // a gateway's word, and nobody else's
+	}
+	own := isScan && scan.Answered != "" // a gateway's own scan: its record's number tells a repeat
+	def, isDef := e.Data.(*events.CodeData)
+	_, isForged := e.Data.(*events.Forged)
+	if !own && !isDef && !isForged && t.repeated(e.ID, m.At) {
+		t.totals.Repeated++
+		return
+	}
+	item := events.Item{Seq: m.Seq, Idx: idx, At: m.At, Event: e}
+	switch {
+	case isForged:
+		t.totals.Forged++
+	case isDef:
+		t.totals.Codes++
+		t.define(b, m, idx, e, def)
+	case isScan:
+		t.totals.Scans++
+		t.scan(b, m, idx, e, scan, &item)
+	default:
+		t.other(b, m, idx, e)
+	}
+	b.c.Items = append(b.c.Items, item)
+	b.size += len(raw) + 160
+}
+
+// refused names the reason an event cannot be taken, if there is one.
+func (t *Transform) refused(m events.Message, e *events.Event, kind string) (events.Code, string) {
+	if kind == events.KindGateway {
+		switch e.Data.(type) {
+		case *events.CodeData:
+			return t.refusedPartition(e)
+		case *events.Forged:
+			return "", ""
+		}
+	} else if want := "in." + events.InKind(e.Type); want != kind {
+		return events.CodeWrongSubject, "publish " + e.Type + " to " + wantSubject(e.Type)
+	}
+	if !events.FromProducer(e.Type) {
+		return events.CodeWrongSubject, "events of this type are published by Huoma itself"
+	}
+	if !e.Historical {
+		switch age := m.At.Sub(e.Time); {
+		case age > oldest:
+			return events.CodeTooOld, "the event is dated more than 24 h ago; history carries \"historical\": true"
+		case age < -newest:
+			return events.CodeTooNew, "the event is dated more than 5 min ahead; set the producer's clock"
+		}
+	}
+	if code, detail := t.refusedPartition(e); code != "" {
+		return code, detail
+	}
+	s := t.codes[e.Subject]
+	if s == nil {
+		return events.CodeUnknownCode, "no code has this id"
+	}
+	var target *int
+	switch d := e.Data.(type) {
+	case *events.Member:
+		target = d.Target
+	case *events.MemberSnapshot:
+		target = d.Target
+	}
+	if target != nil {
+		if _, ok := s.Def.Target(*target); !ok {
+			return events.CodeInvalid, "data.target: the code has no target of this number"
+		}
+	}
+	return "", ""
+}
+
+func (t *Transform) refusedPartition(e *events.Event) (events.Code, string) {
+	if events.Partition(e.Subject, t.partitions) != t.partition {
+		return events.CodeWrongSubject, "publish each code's events to the subject that ends in its own id"
+	}
+	return "", ""
+}
+
+func wantSubject(typ string) string {
+	if kind := events.InKind(typ); kind != "" {
+		return events.InSubject(kind, "<code>")
+	}
+	return "nowhere: Huoma publishes this type itself"
+}
+
+func (t *Transform) define(b *builder, m events.Message, idx int, e *events.Event, def *events.CodeData) {
+	s := t.codes[e.Subject]
+	if s == nil {
+		s = code.New(def.Definition)
+		t.codes[e.Subject] = s
+		t.effects(b, m, idx, s, e.Tenant, s.Apply(code.Input{}, m.At))
+		return
+	}
+	kind := map[string]code.DefineKind{
+		events.TypeCodeMinted: code.Minted, events.TypeCodeChanged: code.Changed,
+		events.TypeCodeRenewed: code.Renewed, events.TypeCodeRevoked: code.Revoke,
+	}[e.Type]
+	in := code.Input{ID: e.ID, At: e.Time, Define: &code.Define{Kind: kind, Def: def.Definition}}
+	t.effects(b, m, idx, s, e.Tenant, s.Apply(in, m.At))
+}
+
+func (t *Transform) scan(b *builder, m events.Message, idx int, e *events.Event, scan *events.Scan, item *events.Item) {
+	if scan.OpenID != "" {
+		scan.Visitor = t.who.Visitor(scan.OpenID)
+	}
+	scan.OpenID, scan.Token = "", ""
+	scan.Network = t.who.Network(scan.Network)
+	in := code.Scan{
+		Visitor: scan.Visitor, Network: scan.Network, Picture: cmp.Or(scan.Tracking, strconv.Itoa(scan.Variant)),
+		Device: scan.DeviceModel, Province: scan.Province,
+	}
+	switch v := code.Verdict(scan.Answered); {
+	case v == code.Preview || v == code.Bot:
+		in.Class, in.ClassRule = v, scan.AnsweredRule
+	case v == "" && scan.UserAgent != "":
+		in.Class, in.ClassRule = t.who.Classify(scan.UserAgent)
+		if scan.DeviceModel == "" && scan.OS == "" && scan.App == "" {
+			scan.DeviceModel, scan.OS, scan.App = t.who.Device(scan.UserAgent)
+			in.Device = scan.DeviceModel
+		}
+	}
+	s := t.codes[e.Subject]
+	out := s.Apply(code.Input{ID: e.ID, At: e.Time, Historical: e.Historical, Scan: &in}, m.At)
+	item.Verdict, item.Rule = out.Verdict, out.Rule
+	if led := out.Target; led >= 0 {
+		item.Target = &led
+	}
+	if e.Historical && scan.Target != nil {
+		item.Target = scan.Target
+	}
+	t.effects(b, m, idx, s, e.Tenant, out)
+}
+
+// other takes members and conversions.
+func (t *Transform) other(b *builder, m events.Message, idx int, e *events.Event) {
+	s := t.codes[e.Subject]
+	in := code.Input{ID: e.ID, At: e.Time, Historical: e.Historical}
+	switch d := e.Data.(type) {
+	case *events.Member:
+		kind := code.Joined
+		if e.Type == events.TypeMemberLeft {
+			kind = code.Left
+		}
+		in.Member = &code.Member{Kind: kind, Target: *d.Target}
+		t.totals.Members++
+	case *events.MemberSnapshot:
+		in.Member = &code.Member{Kind: code.Snapshot, Target: *d.Target, Count: *d.Count}
+		t.totals.Members++
+	case *events.Conversion:
+		t.totals.Conversions++
+	}
+	t.effects(b, m, idx, s, e.Tenant, s.Apply(in, m.At))
+}
+
+// effects writes down what an outcome decided.
+func (t *Transform) effects(b *builder, m events.Message, idx int, s *code.State, tenant string, out code.Outcome) {
+	id := s.Def.ID
+	if _, ok := t.touched[id]; !ok {
+		t.touched[id] = struct{}{}
+		b.size += 900 + 120*len(s.Def.Targets)
+	}
+	tenant = cmp.Or(s.Def.Tenant, tenant)
+	for i, d := range out.Decisions {
+		e := &events.Event{
+			ID: fmt.Sprintf("d.%s.%d.%d.%d", id, m.Seq, idx, i), Source: source, Type: events.TypeDecision, Subject: id,
+			Time: d.At, Tenant: tenant, Data: decisionData(id, d),
+		}
+		b.c.Decisions = append(b.c.Decisions, e)
+		b.size += 500 + 40*len(d.Cause)
+	}
+	for i, a := range out.Alerts {
+		e := &events.Event{
+			ID: fmt.Sprintf("a.%s.%d.%d.%d", id, m.Seq, idx, i), Source: source, Type: "huoma.alert." + string(a.Kind) + ".v1", Subject: id,
+			Time: a.At, Tenant: tenant, Data: alertData(id, a),
+		}
+		b.c.Alerts = append(b.c.Alerts, e)
+		b.size += 700 + 40*len(a.Cause)
+	}
+	t.totals.Decisions += int64(len(out.Decisions))
+	t.totals.Alerts += int64(len(out.Alerts))
+}
+
+func (t *Transform) deadError(b *builder, m events.Message, idx int, raw []byte, err error) {
+	if e, ok := events.AsError(err); ok {
+		detail := e.Reason
+		if e.Field != "" {
+			detail = e.Field + ": " + e.Reason
+		}
+		t.dead(b, m, idx, raw, e.Code, detail)
+		return
+	}
+	t.dead(b, m, idx, raw, events.CodeMalformed, "the message cannot be read")
+}
+
+func (t *Transform) dead(b *builder, m events.Message, idx int, raw []byte, reason events.Code, detail string) {
+	t.totals.Dead++
+	b.c.Dead = append(b.c.Dead, events.Dead{Seq: m.Seq, Idx: idx, Reason: reason})
+	b.letters = append(b.letters, events.DeadLetter{
+		Partition: t.partition, Seq: m.Seq, Idx: idx, Subject: m.Subject, Data: raw, Reason: reason, Detail: detail,
+	})
+	b.size += 80
+}
+
+// repeated reports whether an event id was taken before, and remembers it.
+func (t *Transform) repeated(id string, at time.Time) bool {
+	sum := sha256.Sum256([]byte(id))
+	key := [16]byte(sum[:16])
+	if _, ok := t.seen[key]; ok {
+		return true
+	}
+	t.seen[key] = struct{}{}
+	t.seenOrder = append(t.seenOrder, seenID{key, at.Unix()})
+	return false
+}
+
+// forget drops the ids whose repeats would be refused for their age anyway.
+func (t *Transform) forget(now time.Time) {
+	limit := now.Add(-remember).Unix()
+	n := 0
+	for n < len(t.seenOrder) && t.seenOrder[n].at < limit {
+		delete(t.seen, t.seenOrder[n].id)
+		n++
+	}
+	if n > 0 {
+		t.seenOrder = slices.Delete(t.seenOrder, 0, n)
+	}
+}
+
+func (t *Transform) begin() *builder {
+	return &builder{c: &events.Commit{Version: events.CommitVersion, Partition: t.partition, Owner: t.owner}}
+}
+
+// end closes the record: the codes touched as they now are, the totals, the
+// input reached.
+func (t *Transform) end(b *builder) *events.Commit {
+	t.step++
+	b.c.Step, b.c.Reached, b.c.Totals = t.step, t.reached, t.totals
+	ids := make([]string, 0, len(t.touched))
+	for id := range t.touched {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		b.c.Codes = append(b.c.Codes, t.codes[id].View())
+	}
+	clear(t.touched)
+	return b.c
+}
