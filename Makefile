@@ -1,0 +1,57 @@
+# Everything here works on a machine with Go, Node with npm, and make. `make help` lists it.
+
+# Extra arguments for up and demo: make up ARGS="--addr 127.0.0.1:9090"
+ARGS ?=
+
+# Folders that hold Go code.
+GODIRS = $(wildcard cmd internal schemas)
+
+# Revision stamps need a git that trusts this folder; without one the build goes on unstamped.
+ifneq ($(shell git rev-parse HEAD >/dev/null 2>&1 && echo yes),yes)
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup tools engine binaries up demo test lint vuln fmt clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: tools ## install what is missing and build the binaries into bin/
+	@$(MAKE) --no-print-directory -j2 engine binaries
+
+tools:
+	@tools/need.sh certificates go node npm
+
+engine:
+	@tools/engine.sh
+
+binaries:
+	@mkdir -p bin
+	@CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+up: setup ## start everything on this machine; Ctrl-C drains and stops
+	@exec bin/huoma up $(ARGS)
+
+demo: setup ## up, and a few minutes of simulated traffic
+	@exec bin/huoma demo $(ARGS)
+
+test: setup ## the linters and all tests
+	@tools/need.sh cc curl
+	@$(MAKE) --no-print-directory lint
+	go test -race -p 2 -timeout 30m ./...
+
+lint: ## gofmt, vet, staticcheck and the rules of the house
+	@unformatted=$$(gofmt -l $(GODIRS)); [ -z "$$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; } >&2
+	go vet ./...
+	go tool staticcheck ./...
+	go run ./internal/lint
+
+vuln: ## look the dependencies up among the known vulnerabilities (needs a network)
+	go tool govulncheck ./...
+
+fmt: ## format the Go code
+	gofmt -w $(GODIRS)
+
+clean: ## remove what was built and installed here; data is kept
+	rm -rf bin tools/chdb/node_modules
