@@ -1,6 +1,7 @@
 package risk
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -60,7 +61,11 @@ type Entry struct {
 	Lock  bool   `json:"lock,omitempty"` // Until is a lock, not just the rule's quiet time
 }
 
-type entryKey struct{ rule, key string }
+type entryKey struct {
+	rule  string
+	scope Scope
+	key   string
+}
 
 // Watch holds the windows of one code. The zero value is ready. It is not safe
 // for concurrent use.
@@ -81,7 +86,7 @@ func (w *Watch) Blocked(rules []Rule, s Subject, now time.Time) (Block, bool) {
 		if !ok {
 			continue
 		}
-		e := w.entries[entryKey{r.ID, key}]
+		e := w.entries[entryKey{r.ID, r.Scope, key}]
 		if e == nil || !e.Lock || now.UnixNano() >= e.Until {
 			continue
 		}
@@ -112,7 +117,7 @@ func (w *Watch) Count(rules []Rule, s Subject, id string, now time.Time) []Firin
 			if w.locked == nil {
 				w.locked = make(map[entryKey]*Entry)
 			}
-			w.locked[entryKey{r.ID, key}] = e
+			w.locked[entryKey{r.ID, r.Scope, key}] = e
 		}
 		fired = append(fired, Firing{
 			Rule: r, Key: key, At: now, Oldest: time.Unix(0, oldest).UTC(),
@@ -123,7 +128,7 @@ func (w *Watch) Count(rules []Rule, s Subject, id string, now time.Time) []Firin
 }
 
 func (w *Watch) entry(r Rule, key string) *Entry {
-	k := entryKey{r.ID, key}
+	k := entryKey{r.ID, r.Scope, key}
 	e := w.entries[k]
 	if e == nil {
 		if w.entries == nil {
@@ -182,18 +187,54 @@ func (w *Watch) Due(now time.Time) []Unlock {
 		if now.UnixNano() >= e.Until {
 			e.Lock = false
 			delete(w.locked, k)
-			out = append(out, Unlock{RuleID: k.rule, Scope: e.Scope, Key: k.key, At: time.Unix(0, e.Until).UTC()})
+			out = append(out, Unlock{RuleID: k.rule, Scope: k.scope, Key: k.key, At: time.Unix(0, e.Until).UTC()})
 		}
 	}
-	slices.SortFunc(out, func(a, b Unlock) int {
-		if c := a.At.Compare(b.At); c != 0 {
-			return c
-		}
-		if c := strings.Compare(a.RuleID, b.RuleID); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Key, b.Key)
+	sortUnlocks(out)
+	return out
+}
+
+func sortUnlocks(list []Unlock) {
+	slices.SortFunc(list, func(a, b Unlock) int {
+		return cmp.Or(a.At.Compare(b.At), strings.Compare(a.RuleID, b.RuleID), cmp.Compare(a.Scope, b.Scope), strings.Compare(a.Key, b.Key))
 	})
+}
+
+// Change takes the windows over from one set of rules to another at now, and
+// returns the locks that end because no rule stands behind them any more (the
+// rule is gone, or does not lock, or has another scope). Windows of rules that
+// are gone are forgotten. A rule that was changed starts from what the old one
+// still saw: at most its limit of scans, none older than its window. So what
+// Sweep forgot makes no difference to a wider window, and Change to the same
+// rules changes nothing.
+func (w *Watch) Change(from, to []Rule, now time.Time) []Unlock {
+	var out []Unlock
+	for k, e := range w.entries {
+		is := func(r Rule) bool { return r.ID == k.rule && r.Scope == k.scope }
+		i, j := slices.IndexFunc(from, is), slices.IndexFunc(to, is)
+		if e.Lock && (j < 0 || to[j].Action != ActionLock) {
+			e.Lock, e.Until = false, 0
+			delete(w.locked, k)
+			out = append(out, Unlock{RuleID: k.rule, Scope: k.scope, Key: k.key, At: now.UTC()})
+		}
+		if j < 0 {
+			delete(w.entries, k)
+			continue
+		}
+		if i < 0 {
+			continue
+		}
+		if from[i].Action != to[j].Action {
+			e.Until = 0 // the quiet time of a dry run does not hold back the lock that follows it
+		}
+		e.Ring, e.Head = slices.DeleteFunc(e.ordered(), func(h Hit) bool {
+			return now.UnixNano()-h.At > int64(from[i].Window)
+		}), 0
+		if len(e.Ring) == 0 && !e.Lock && now.UnixNano() >= e.Until {
+			delete(w.entries, k)
+		}
+	}
+	sortUnlocks(out)
 	return out
 }
 
@@ -213,14 +254,11 @@ func (w *Watch) Locks(now time.Time) []Block {
 	var out []Block
 	for k, e := range w.locked {
 		if now.UnixNano() < e.Until {
-			out = append(out, Block{RuleID: k.rule, Scope: e.Scope, Key: k.key, Until: time.Unix(0, e.Until).UTC()})
+			out = append(out, Block{RuleID: k.rule, Scope: k.scope, Key: k.key, Until: time.Unix(0, e.Until).UTC()})
 		}
 	}
 	slices.SortFunc(out, func(a, b Block) int {
-		if c := strings.Compare(a.RuleID, b.RuleID); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Key, b.Key)
+		return cmp.Or(strings.Compare(a.RuleID, b.RuleID), cmp.Compare(a.Scope, b.Scope), strings.Compare(a.Key, b.Key))
 	})
 	return out
 }
@@ -234,7 +272,7 @@ func (w *Watch) Sweep(rules []Rule, now time.Time) {
 		if e.Lock || now.UnixNano() < e.Until {
 			continue
 		}
-		i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == k.rule })
+		i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == k.rule && r.Scope == k.scope })
 		if i >= 0 && len(e.Ring) > 0 {
 			newest := e.Ring[(e.Head+len(e.Ring)-1)%len(e.Ring)].At
 			if now.UnixNano()-newest <= int64(rules[i].Window) {
@@ -257,10 +295,7 @@ func (w *Watch) Export() []Entry {
 		out = append(out, c)
 	}
 	slices.SortFunc(out, func(a, b Entry) int {
-		if c := strings.Compare(a.Rule, b.Rule); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Key, b.Key)
+		return cmp.Or(strings.Compare(a.Rule, b.Rule), cmp.Compare(a.Scope, b.Scope), strings.Compare(a.Key, b.Key))
 	})
 	return out
 }
@@ -274,7 +309,7 @@ func (w *Watch) Import(entries []Entry) {
 		if e.Head < 0 || e.Head >= max(len(e.Ring), 1) {
 			e.Head = 0
 		}
-		k := entryKey{e.Rule, e.Key}
+		k := entryKey{e.Rule, e.Scope, e.Key}
 		w.entries[k] = &e
 		if e.Lock {
 			w.locked[k] = &e
