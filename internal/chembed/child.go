@@ -35,7 +35,6 @@ const (
 // childConfig is what the parent writes, as one line of JSON, on the child's standard input. Its end is the parent's end.
 type childConfig struct {
 	Library, DataDir string
-	Engine           []string // arguments for the engine
 }
 
 // RunChild is the engine's process: it opens the data directory that its parent names, serves the listeners which the parent
@@ -89,7 +88,11 @@ func runChild(log *slog.Logger) error {
 		return err
 	}
 	defer unlock()
-	eng, err := openEngine(cfg.Library, cfg.DataDir, cfg.Engine)
+	args, err := engineArgs(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	eng, err := openEngine(cfg.Library, cfg.DataDir, args)
 	if err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func (e *engine) connect() (*engineConn, error) {
 	keepGoSignalHandlers(func() { p = e.lib.connect(int32(len(e.argv)), unsafe.Pointer(&e.argv[0])) })
 	runtime.KeepAlive(e.argv)
 	if p == nil || *p == 0 {
-		return nil, errors.New("the ClickHouse engine does not open its data directory: see its log lines above; another process may hold it, or it is damaged")
+		return nil, errors.New("the ClickHouse engine cannot open its data directory: it may be damaged, or of a newer version; move it away and restart to begin anew, events are replayed from the log")
 	}
 	return &engineConn{lib: e.lib, handle: p}, nil
 }

@@ -40,6 +40,7 @@ var (
 	codeChecksumMismatch  = errorCode{40, "CHECKSUM_DOESNT_MATCH"}
 	codeCannotDecompress  = errorCode{271, "CANNOT_DECOMPRESS"}
 	codeUnsupportedMethod = errorCode{1, "UNSUPPORTED_METHOD"}
+	codeBadRequest        = errorCode{36, "BAD_ARGUMENTS"}
 )
 
 type errorCode struct {

@@ -20,6 +20,12 @@ const (
 	maxSettings    = 1000
 )
 
+// Flags of a setting. A custom one is of the client's own making, and an error where it is not known, too.
+const (
+	settingImportant = 1
+	settingCustom    = 2
+)
+
 // hello opens a connection.
 type hello struct {
 	client         string
@@ -147,7 +153,7 @@ func (p *packetReader) settings(rev int) []setting {
 			return nil
 		}
 		flags := p.uvarint()
-		s := setting{name: name, value: p.str("setting value", maxValueLength), important: flags&1 != 0}
+		s := setting{name: name, value: p.str("setting value", maxValueLength), important: flags&(settingImportant|settingCustom) != 0}
 		if all = append(all, s); len(all) > maxSettings && p.err == nil {
 			p.err = codeIncorrectData.errorf("a query with more than %d settings", maxSettings)
 		}

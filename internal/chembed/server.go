@@ -214,7 +214,7 @@ func (s *Server) runOnce() error {
 		return fmt.Errorf("hand down the listener: %w", err)
 	}
 	defer web.Close()
-	cfg, err := json.Marshal(childConfig{Library: s.opts.Library, DataDir: s.opts.DataDir, Engine: engineArgs()})
+	cfg, err := json.Marshal(childConfig{Library: s.opts.Library, DataDir: s.opts.DataDir})
 	if err != nil {
 		return err
 	}
@@ -253,6 +253,9 @@ func (s *Server) runOnce() error {
 	s.proc = nil
 	s.mu.Unlock()
 	if why := tail.failure(); why != "" {
+		if lines := tail.lines(); lines != "" {
+			why += " (" + lines + ")"
+		}
 		return errors.New(why)
 	}
 	if err == nil {
