@@ -75,10 +75,11 @@ type State struct {
 	Consumed     int64     // accepted scans that used up the cap
 	Counts       map[Verdict]int64
 	Targets      []TargetState
+	LastAccepted time.Time // the newest accepted scan; zero: none yet
 	First        *First
 
 	visitors map[uint64]struct{} // hashes of visitors with an accepted scan
-	recent   map[string]int64    // dedupe: visitor and picture → last redirected, Unix ms
+	recent   map[string]int64    // dedupe: visitor and picture → last accepted, Unix ms
 	watch    risk.Watch
 	swept    int // windows left by the last sweep
 }
@@ -163,7 +164,7 @@ func New(def Definition) *State {
 // fails: an input that makes no sense for the code has an empty outcome.
 func (s *State) Apply(in Input, now time.Time) Outcome {
 	out := Outcome{Target: -1}
-	s.due(now, &out)
+	s.due(time.Time{}, now, &out)
 	switch {
 	case in.Scan != nil:
 		s.scan(in, *in.Scan, now, &out)
@@ -199,31 +200,52 @@ func (s *State) remindAt() time.Time {
 	return s.RenewalDueAt.Add(-min(day, s.Def.RenewalEvery.Duration()/3))
 }
 
-// due does what the passing of time alone does, in the order it fell due.
-func (s *State) due(now time.Time, out *Outcome) {
+// due does what the passing of time alone does, in the order it fell due, but
+// dates nothing before since.
+func (s *State) due(since, now time.Time, out *Outcome) {
+	dated := func(at time.Time) time.Time {
+		if at.Before(since) {
+			return since
+		}
+		return at
+	}
+	before := len(out.Decisions)
 	for _, u := range s.watch.Due(now) {
 		out.Decisions = append(out.Decisions, Decision{
 			Kind: KindUnlock, Reason: "lock-ended", At: u.At, Target: -1, Rule: u.RuleID, Scope: u.Scope, Key: u.Key,
 		})
 	}
-	if s.Status == StatusRevoked || s.Status == StatusExpired {
+	if !s.Def.RevokedAt.IsZero() || s.ExpiredBy != "" {
 		return
 	}
 	if !s.RenewalDueAt.IsZero() && !s.Reminded {
 		if at := s.remindAt(); !now.Before(at) && (s.ExpiresAt.IsZero() || at.Before(s.ExpiresAt)) {
 			s.Reminded = true
-			out.Alerts = append(out.Alerts, Alert{Kind: AlertRenewal, Reason: "due-soon", At: at, Target: -1, DueAt: s.RenewalDueAt})
+			out.Alerts = append(out.Alerts, Alert{Kind: AlertRenewal, Reason: "due-soon", At: dated(at), Target: -1, DueAt: s.RenewalDueAt})
 		}
 	}
+	switch reason, at := s.lapsed(now); reason {
+	case ReasonRenewal:
+		out.Alerts = append(out.Alerts, Alert{Kind: AlertRenewal, Reason: "overdue", At: dated(at), Target: -1, DueAt: at})
+		s.expire(reason, dated(at), out)
+	case ReasonValidity:
+		s.expire(reason, dated(at), out)
+	}
+	slices.SortStableFunc(out.Decisions[before:], func(a, b Decision) int { return a.At.Compare(b.At) })
+}
+
+// lapsed says whether validity or renewal period are over at now: which of
+// them came first, and when. reason is empty when neither is.
+func (s *State) lapsed(now time.Time) (reason string, at time.Time) {
 	renewal := !s.RenewalDueAt.IsZero() && !now.Before(s.RenewalDueAt)
 	validity := !s.ExpiresAt.IsZero() && !now.Before(s.ExpiresAt)
 	switch {
 	case renewal && (!validity || !s.ExpiresAt.Before(s.RenewalDueAt)):
-		out.Alerts = append(out.Alerts, Alert{Kind: AlertRenewal, Reason: "overdue", At: s.RenewalDueAt, Target: -1, DueAt: s.RenewalDueAt})
-		s.expire(ReasonRenewal, s.RenewalDueAt, out)
+		return ReasonRenewal, s.RenewalDueAt
 	case validity:
-		s.expire(ReasonValidity, s.ExpiresAt, out)
+		return ReasonValidity, s.ExpiresAt
 	}
+	return "", time.Time{}
 }
 
 // Why a code expired.
@@ -243,7 +265,7 @@ func (s *State) scan(in Input, sc Scan, now time.Time, out *Outcome) {
 	subject := risk.Subject{Visitor: sc.Visitor, Network: sc.Network}
 	out.Verdict, out.Rule = s.verdict(in, sc, subject, now)
 	s.Counts[out.Verdict]++
-	if out.Verdict.Redirected() {
+	if out.Verdict.Redirected() && !in.Historical { // where history was led, only its producer knows
 		out.Target = s.Current
 	}
 	if out.Verdict == Accepted {
@@ -335,6 +357,7 @@ func (s *State) accept(in Input, sc Scan, now time.Time, out *Outcome) {
 		return
 	}
 	s.Consumed++
+	s.LastAccepted = now
 	if s.Def.Countdown == CountdownSliding {
 		s.ExpiresAt, _ = s.Def.expiry(s.Def.anchor(), now)
 	}
@@ -392,6 +415,22 @@ func (s *State) member(in Input, m Member, now time.Time, out *Outcome) {
 	s.settle(in.ID, now, out)
 }
 
+// mostEta is how far ahead an estimated time to full is worth telling.
+const mostEta = 10 * 365 * day
+
+// etaFull is when left more people will have come at perHour, and the zero time
+// when that is unknown or too far off to mean anything.
+func etaFull(from time.Time, left int64, perHour float64) time.Time {
+	if left <= 0 {
+		return from
+	}
+	hours := float64(left) / perHour
+	if perHour <= 0 || hours > mostEta.Hours() {
+		return time.Time{}
+	}
+	return from.Add(time.Duration(hours * float64(time.Hour))).Truncate(time.Millisecond)
+}
+
 // warn raises or re-arms a target's capacity warning.
 func (s *State) warn(t *TargetState, cause string, now time.Time, out *Outcome) {
 	def, ok := s.Def.Target(t.N)
@@ -406,14 +445,8 @@ func (s *State) warn(t *TargetState, cause string, now time.Time, out *Outcome) 
 			Kind: AlertCapacity, Reason: "threshold", At: now, Target: t.N, Members: fill, MembersFrom: from, Capacity: def.Capacity,
 			Percent: float64(fill) * 100 / float64(def.Capacity), Threshold: s.Def.WarnPercent, Cause: []string{cause},
 		}
-		if rate, ok := t.perHour(); ok {
-			a.PerHour = rate
-			if left := def.Capacity - fill; left > 0 {
-				a.EtaFull = now.Add(time.Duration(float64(left) / rate * float64(time.Hour))).Truncate(time.Millisecond)
-			} else {
-				a.EtaFull = now
-			}
-		}
+		a.PerHour, _ = t.perHour()
+		a.EtaFull = etaFull(now, def.Capacity-fill, a.PerHour)
 		out.Alerts = append(out.Alerts, a)
 	case t.Warned && fill*100 < def.Capacity*int64(min(RearmPercent, s.Def.WarnPercent)):
 		t.Warned = false
@@ -423,7 +456,8 @@ func (s *State) warn(t *TargetState, cause string, now time.Time, out *Outcome) 
 // settle works out the status and the target scans go to, and says what changed.
 func (s *State) settle(cause string, now time.Time, out *Outcome) {
 	was, from := s.Status, s.Current
-	s.Status, s.Current = s.status(), s.pick()
+	s.Status = s.status()
+	s.Current = s.pick() // by the new status
 	d := Decision{At: now, Target: s.Current, Cause: []string{cause}}
 	switch {
 	case s.Status != was:
@@ -440,11 +474,23 @@ func (s *State) settle(cause string, now time.Time, out *Outcome) {
 			return // said by expire
 		}
 	case s.Status == StatusActive && s.Current != from:
-		d.Kind, d.Reason, d.From = KindRotate, "capacity", &from
+		d.Kind, d.Reason, d.From = KindRotate, s.left(from), &from
 	default:
 		return
 	}
 	out.Decisions = append(out.Decisions, d)
+}
+
+// left is why scans no longer go to a target.
+func (s *State) left(n int) string {
+	def, ok := s.Def.Target(n)
+	if !ok || def.Closed {
+		return "closed"
+	}
+	if fill, _ := s.target(n).Fill(); def.Capacity > 0 && fill >= def.Capacity {
+		return "capacity"
+	}
+	return "room" // an earlier target has some again
 }
 
 // status works the state out from the facts, the strongest first.
@@ -490,16 +536,23 @@ func (s *State) redefine(in Input, d Define, now time.Time, out *Outcome) {
 		return
 	}
 	renewed := d.Def.RenewedAt.After(s.Def.RenewedAt)
-	s.watch.Sweep(s.Def.Rules, now) // so that a wider window never sees what a sweep might have forgotten
+	for _, u := range s.watch.Change(s.Def.Rules, d.Def.Rules, now) {
+		out.Decisions = append(out.Decisions, Decision{
+			Kind: KindUnlock, Reason: "rule-changed", At: u.At, Target: -1, Rule: u.RuleID, Scope: u.Scope, Key: u.Key, Cause: []string{in.ID},
+		})
+	}
 	s.define(d.Def, renewed)
 	if renewed {
 		out.Decisions = append(out.Decisions, Decision{Kind: KindRenew, Reason: "owner", At: now, Target: -1, Cause: []string{in.ID}})
 	}
+	if reason, _ := s.lapsed(now); reason != s.ExpiredBy {
+		s.ExpiredBy = "" // what it expired by is so no more; due says whether something else is
+	}
 	for i := range s.Targets {
 		s.warn(&s.Targets[i], in.ID, now, out)
 	}
+	s.due(now, now, out)
 	s.settle(in.ID, now, out)
-	s.due(now, out)
 }
 
 // define takes over def; restart begins its countdowns anew.
@@ -511,11 +564,10 @@ func (s *State) define(def Definition, restart bool) {
 			s.Targets = append(s.Targets, TargetState{N: t.N})
 		}
 	}
-	changed := def.Validity != old.Validity || def.Longest != old.Longest || def.Countdown != old.Countdown
-	if restart || changed {
+	if restart || def.Validity != old.Validity || def.Longest != old.Longest || def.Countdown != old.Countdown {
 		from := def.anchor()
-		if !restart && def.Countdown == CountdownSliding && !s.ExpiresAt.IsZero() {
-			from = s.ExpiresAt.Add(-old.Validity.Duration())
+		if def.Countdown == CountdownSliding && s.LastAccepted.After(from) {
+			from = s.LastAccepted
 		}
 		s.ExpiresAt, _ = def.expiry(def.anchor(), from)
 	}
@@ -525,8 +577,8 @@ func (s *State) define(def Definition, restart bool) {
 			s.RenewalDueAt = def.anchor().Add(def.RenewalEvery.Duration())
 		}
 	}
-	if restart || changed {
-		s.ExpiredBy = ""
+	if def.Dedupe == 0 {
+		s.recent = nil
 	}
 }
 

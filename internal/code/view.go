@@ -63,9 +63,8 @@ func (s *State) View() View {
 		tv := TargetView{N: def.N, Members: fill, MembersFrom: from, Capacity: def.Capacity, Scans: t.Scans}
 		if rate, ok := t.perHour(); ok {
 			tv.PerHour = rate
-			if left := def.Capacity - fill; def.Capacity > 0 && left > 0 {
-				newest := time.UnixMilli(t.Recent[len(t.Recent)-1]).UTC()
-				tv.EtaFull = newest.Add(time.Duration(float64(left) / rate * float64(time.Hour))).Truncate(time.Millisecond)
+			if left := def.Capacity - fill; left > 0 {
+				tv.EtaFull = etaFull(time.UnixMilli(t.Recent[len(t.Recent)-1]).UTC(), left, rate)
 			}
 		}
 		v.Targets = append(v.Targets, tv)
@@ -85,6 +84,7 @@ type Saved struct {
 	Consumed     int64             `json:"consumed"`
 	Counts       map[Verdict]int64 `json:"counts"`
 	Targets      []TargetState     `json:"targets"`
+	LastAccepted time.Time         `json:"last_accepted,omitzero"`
 	First        *First            `json:"first,omitempty"`
 	Visitors     []uint64          `json:"visitors,omitempty"`
 	Recent       map[string]int64  `json:"recent,omitempty"`
@@ -96,7 +96,7 @@ type Saved struct {
 func (s *State) Save() Saved {
 	sv := Saved{
 		Def: s.Def, Status: s.Status, ExpiredBy: s.ExpiredBy, ExpiresAt: s.ExpiresAt, RenewalDueAt: s.RenewalDueAt, Reminded: s.Reminded,
-		Current: s.Current, Consumed: s.Consumed, Counts: maps.Clone(s.Counts), First: s.First, Recent: maps.Clone(s.recent),
+		Current: s.Current, Consumed: s.Consumed, Counts: maps.Clone(s.Counts), First: s.First, LastAccepted: s.LastAccepted, Recent: maps.Clone(s.recent),
 		Watch: s.watch.Export(), Visitors: slices.Sorted(maps.Keys(s.visitors)),
 	}
 	for _, t := range s.Targets {
@@ -110,7 +110,7 @@ func (s *State) Save() Saved {
 func Restore(sv Saved) *State {
 	s := &State{
 		Def: sv.Def, Status: sv.Status, ExpiredBy: sv.ExpiredBy, ExpiresAt: sv.ExpiresAt, RenewalDueAt: sv.RenewalDueAt, Reminded: sv.Reminded,
-		Current: sv.Current, Consumed: sv.Consumed, Counts: sv.Counts, Targets: sv.Targets, First: sv.First, recent: sv.Recent,
+		Current: sv.Current, Consumed: sv.Consumed, Counts: sv.Counts, Targets: sv.Targets, First: sv.First, LastAccepted: sv.LastAccepted, recent: sv.Recent,
 	}
 	if s.Counts == nil {
 		s.Counts = make(map[Verdict]int64)
