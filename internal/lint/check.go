@@ -155,9 +155,9 @@ func (f *file) judge(own Layer, module, imported string) (Violation, bool) {
 		if matches(own.NoStd, imported) {
 			return refuse("imports %s", imported)
 		}
-		if imported == "testing" && own.Name != "test servers" {
+		if hasPathPrefix(imported, "testing") && own.Name != "test servers" {
 			rule = ruleTesting
-			return refuse("imports testing")
+			return refuse("imports %s", imported)
 		}
 		return Violation{}, false
 	}
