@@ -1,0 +1,248 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/huoma/huoma/internal/code"
+	"github.com/huoma/huoma/internal/events"
+)
+
+// alertRing keeps the newest alerts and hands new ones to the readers of the
+// stream. It never waits for a reader.
+type alertRing struct {
+	mu      sync.Mutex
+	most    int
+	list    []*events.Event // oldest first
+	ids     map[string]bool
+	readers map[*alertReader]bool
+	closed  bool
+}
+
+// alertReader is one open stream. news is closed when it is dropped.
+type alertReader struct{ news chan *events.Event }
+
+func newAlertRing(most int) *alertRing {
+	return &alertRing{most: most, ids: make(map[string]bool), readers: make(map[*alertReader]bool)}
+}
+
+// add takes an alert in, once, and returns how many readers were dropped
+// because they had not kept up.
+func (a *alertRing) add(e *events.Event) (dropped int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ids[e.ID] {
+		return 0
+	}
+	if len(a.list) == a.most {
+		delete(a.ids, a.list[0].ID)
+		a.list = slices.Delete(a.list, 0, 1)
+	}
+	a.list = append(a.list, e)
+	a.ids[e.ID] = true
+	for r := range a.readers {
+		select {
+		case r.news <- e:
+		default:
+			a.drop(r)
+			dropped++
+		}
+	}
+	return dropped
+}
+
+func (a *alertRing) drop(r *alertReader) {
+	if a.readers[r] {
+		delete(a.readers, r)
+		close(r.news)
+	}
+}
+
+// open begins a stream: the alerts after the one with id lastID that are still
+// held (all of them when it is not held any more, none when lastID is empty),
+// then new ones.
+func (a *alertRing) open(lastID string) ([]*events.Event, *alertReader) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r := &alertReader{news: make(chan *events.Event, 256)}
+	if a.closed {
+		close(r.news)
+		return nil, r
+	}
+	a.readers[r] = true
+	if lastID == "" {
+		return nil, r
+	}
+	i := slices.IndexFunc(a.list, func(e *events.Event) bool { return e.ID == lastID })
+	return slices.Clone(a.list[i+1:]), r
+}
+
+func (a *alertRing) leave(r *alertReader) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.drop(r)
+}
+
+// close ends every stream.
+func (a *alertRing) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	for r := range a.readers {
+		a.drop(r)
+	}
+}
+
+// newest returns at most n alerts that want agrees to, newest first.
+func (a *alertRing) newest(n int, want func(*events.Event) bool) []*events.Event {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []*events.Event
+	for i := len(a.list) - 1; i >= 0 && len(out) < n; i-- {
+		if want(a.list[i]) {
+			out = append(out, a.list[i])
+		}
+	}
+	return out
+}
+
+var alertKinds = []string{string(code.AlertCapacity), string(code.AlertRisk), string(code.AlertRenewal), string(code.AlertExpiry)}
+
+// wanted makes a filter of the parameters kind, code and since.
+func wanted(kind, id, since string) (func(*events.Event) bool, error) {
+	if kind != "" && !slices.Contains(alertKinds, kind) {
+		return nil, invalid(events.CodeInvalid, "kind", "use one of %s", strings.Join(alertKinds, ", "))
+	}
+	var from time.Time
+	if since != "" {
+		var err error
+		if from, err = time.Parse(time.RFC3339Nano, since); err != nil {
+			return nil, invalid(events.CodeInvalid, "since", "write RFC 3339 with a zone, such as 2026-01-31T08:15:30Z")
+		}
+	}
+	return func(e *events.Event) bool {
+		d, ok := e.Data.(*events.Alert)
+		return ok && (kind == "" || d.Kind == kind) && (id == "" || d.Code == id) && !e.Time.Before(from)
+	}, nil
+}
+
+type alertsAnswer struct {
+	Alerts []*events.Event `json:"alerts"`
+}
+
+// listAlerts answers GET /v1/alerts: the newest first.
+func (g *Gateway) listAlerts(w http.ResponseWriter, r *http.Request) error {
+	q, err := query(r, "kind", "code", "since", "limit")
+	if err != nil {
+		return err
+	}
+	limit, err := queryInt(q, "limit", 1, 1000, 100)
+	if err != nil {
+		return err
+	}
+	want, err := wanted(q.Get("kind"), q.Get("code"), q.Get("since"))
+	if err != nil {
+		return err
+	}
+	out := alertsAnswer{Alerts: []*events.Event{}}
+	for _, e := range g.alerts.newest(limit, want) {
+		out.Alerts = append(out.Alerts, g.withLink(e))
+	}
+	return writeJSON(w, http.StatusOK, out)
+}
+
+// withLink adds to a renewal alert the link that renews, as the extension
+// attribute renewurl.
+func (g *Gateway) withLink(e *events.Event) *events.Event {
+	d, ok := e.Data.(*events.Alert)
+	if !ok || d.Kind != string(code.AlertRenewal) || d.DueAt == nil {
+		return e
+	}
+	link, err := g.RenewalLink(d.Code, *d.DueAt)
+	if err != nil {
+		return e
+	}
+	quoted, err := jsontext.AppendQuote(nil, link)
+	if err != nil {
+		return e
+	}
+	with := *e
+	with.Extensions = append(slices.Clone(e.Extensions), events.Extension{Name: "renewurl", Value: quoted})
+	return &with
+}
+
+const (
+	heartbeat   = 15 * time.Second
+	writeWithin = 10 * time.Second
+)
+
+// streamAlerts answers GET /v1/alerts/stream: server-sent events, each with the
+// alert's id, its kind as the event's name, and the CloudEvent as data. A
+// reader that does not keep up is dropped and may come back with Last-Event-ID.
+func (g *Gateway) streamAlerts(w http.ResponseWriter, r *http.Request) error {
+	q, err := query(r, "kind", "code")
+	if err != nil {
+		return err
+	}
+	want, err := wanted(q.Get("kind"), q.Get("code"), "")
+	if err != nil {
+		return err
+	}
+	missed, reader := g.alerts.open(r.Header.Get("Last-Event-ID"))
+	defer g.alerts.leave(reader)
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	out := http.NewResponseController(w)
+	send := func(text string) error {
+		if err := out.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+			return err
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	alert := func(e *events.Event) error {
+		if !want(e) {
+			return nil
+		}
+		b, err := g.withLink(e).Marshal()
+		if err != nil {
+			return err
+		}
+		return send(fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", e.ID, e.Data.(*events.Alert).Kind, b))
+	}
+	if err := send("retry: 2000\n: open\n\n"); err != nil {
+		return nil // the reader has gone; nothing more can be answered
+	}
+	for _, e := range missed {
+		if err := alert(e); err != nil {
+			return nil
+		}
+	}
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-r.Context().Done():
+			return nil
+		case e, ok := <-reader.news:
+			if !ok || alert(e) != nil {
+				return nil
+			}
+		case <-beat.C:
+			if send(": beat\n\n") != nil {
+				return nil
+			}
+		}
+	}
+}

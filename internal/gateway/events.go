@@ -1,0 +1,170 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/token"
+	"github.com/huoma/huoma/internal/visit"
+)
+
+// How far an event's time may lie from now.
+const (
+	maxAge   = 24 * time.Hour
+	maxAhead = 5 * time.Minute
+)
+
+type takenAnswer struct {
+	Stored int `json:"stored"`
+}
+
+// takeEvents answers POST /v1/events: all of the events or none.
+func (g *Gateway) takeEvents(w http.ResponseWriter, r *http.Request) error {
+	body, mediaType, err := readBody(w, r, g.opts.Limits.BatchBody, "application/json", events.ContentType, events.ContentTypeBatch)
+	if err != nil {
+		return err
+	}
+	switch batch := events.IsBatch(body); {
+	case mediaType == events.ContentType && batch:
+		return invalid(events.CodeMalformed, "body", "this is an array: send it as %s", events.ContentTypeBatch)
+	case mediaType == events.ContentTypeBatch && !batch:
+		return invalid(events.CodeMalformed, "body", "this is no array: send it as %s", events.ContentType)
+	}
+	items, err := events.Split(body)
+	if err != nil {
+		return eventProblem(err, -1)
+	}
+	if len(items) > events.MaxBatch {
+		return invalid(events.CodeTooMany, "body", "there are %d events; at most %d are taken at once", len(items), events.MaxBatch).index(events.MaxBatch)
+	}
+	now := g.now()
+	list := make([]encoded, len(items))
+	for i, item := range items {
+		e, err := events.Parse(item)
+		if err != nil {
+			return eventProblem(err, i)
+		}
+		if err := g.fit(r.Context(), e, now); err != nil {
+			return eventProblem(err, i)
+		}
+		if list[i], err = g.encode(e); err != nil {
+			return err
+		}
+	}
+	if err := g.flusher.store(r.Context(), list...); err != nil {
+		return err
+	}
+	g.metrics.produced.Add(float64(len(list)))
+	return writeJSON(w, http.StatusAccepted, takenAnswer{Stored: len(list)})
+}
+
+// eventProblem names the first bad event by index and field.
+func eventProblem(err error, index int) error {
+	ee, ok := events.AsError(err)
+	if !ok {
+		return err
+	}
+	field := ee.Field
+	if field == "" {
+		field = "body"
+		if index >= 0 {
+			field = "event"
+		}
+	}
+	p := invalid(ee.Code, field, "%s", ee.Reason)
+	if index >= 0 {
+		p.index(index)
+	}
+	return p
+}
+
+func bad(code events.Code, field, reason string, args ...any) *events.Error {
+	return &events.Error{Code: code, Field: field, Index: -1, Reason: fmt.Sprintf(reason, args...)}
+}
+
+// fit holds an event to what only the gateway can check, and takes out of it
+// what is not to be stored.
+func (g *Gateway) fit(ctx context.Context, e *events.Event, now time.Time) error {
+	if !events.FromProducer(e.Type) {
+		return bad(events.CodeUnknownType, "type", "events of this type are published by Huoma itself")
+	}
+	if strings.HasPrefix(e.Source, "huoma/gateway/") {
+		return bad(events.CodeInvalid, "source", "sources under huoma/gateway/ are the gateway's own: name the producer")
+	}
+	if now.Sub(e.Time) > maxAge && !e.Historical {
+		return bad(events.CodeTooOld, "time", "the event is more than 24 h old: history carries historical: true")
+	}
+	if e.Time.Sub(now) > maxAhead && !e.Historical {
+		return bad(events.CodeTooNew, "time", "the event is more than 5 min ahead: set the clock")
+	}
+	id, err := token.ParseCodeID(e.Subject)
+	if err != nil {
+		return bad(events.CodeUnknownCode, "subject", "there is no such code")
+	}
+	_, ok, err := g.find(ctx, id)
+	if err != nil {
+		return g.unavailable(err)
+	}
+	if !ok {
+		return bad(events.CodeUnknownCode, "subject", "there is no such code")
+	}
+	if s, ok := e.Data.(*events.Scan); ok {
+		return g.fitScan(e, s, id)
+	}
+	return nil
+}
+
+// fitScan hashes who scanned, cuts an address to its network, and puts what a
+// token says in the token's place.
+func (g *Gateway) fitScan(e *events.Event, s *events.Scan, id token.CodeID) error {
+	if s.Answered != "" && !e.Historical {
+		return bad(events.CodeInvalid, "data.answered", "only the gateway says what it answered: leave it out")
+	}
+	if s.OpenID != "" {
+		s.Visitor, s.OpenID = g.visitors.FromOpenID(s.OpenID), ""
+	}
+	if s.Network != "" {
+		network, ok := cutNetwork(s.Network)
+		if !ok {
+			return bad(events.CodeInvalid, "data.network", "write an address or a network, such as 203.0.113.0/24")
+		}
+		s.Network = network
+	}
+	if s.Token != "" {
+		p, err := g.opts.Keyring.Open(strings.ToUpper(s.Token))
+		switch {
+		case errors.Is(err, token.ErrForged):
+			return bad(events.CodeInvalid, "data.token", "the token is not one of ours")
+		case err != nil:
+			return err
+		case p.Code != id:
+			return bad(events.CodeInvalid, "data.token", "the token is another code's than the subject says")
+		}
+		s.Token, s.Variant, s.Tracking = "", p.Variant, g.opts.Keyring.Tracking(p)
+	}
+	return nil
+}
+
+// cutNetwork cuts an address, or a network narrower than ours, to its network.
+func cutNetwork(s string) (string, bool) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return visit.Network(a), true
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return "", false
+	}
+	if cut := visit.Network(p.Addr()); !p.Addr().Is4In6() {
+		if c, err := netip.ParsePrefix(cut); err == nil && p.Bits() < c.Bits() {
+			return p.Masked().String(), true // wider than ours already
+		}
+		return cut, true
+	}
+	return visit.Network(p.Addr()), true
+}

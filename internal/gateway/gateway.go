@@ -1,0 +1,211 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/run"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/huoma/huoma/internal/token"
+)
+
+// Gateway is the HTTP service. Make one with New.
+type Gateway struct {
+	opts      Options
+	log       *slog.Logger
+	listener  net.Listener
+	server    *http.Server
+	handler   http.Handler
+	routes    []route
+	metrics   *metrics
+	publicURL string
+	instance  string // new at every start
+	source    string // of our events
+
+	keyHash  [sha256.Size]byte
+	visitors token.VisitorHasher
+	idKey    []byte // subkey: ids of idempotent mints
+	printKey []byte // subkey: fingerprints of requests
+	linkKey  []byte // subkey: renewal links
+
+	mirror  *mirror
+	flusher *flusher
+	outbox  outbox
+	forged  forgedCounts
+	alerts  *alertRing
+	behind  atomic.Int64 // feeds that are still catching up
+
+	stop    context.CancelFunc // ends Run
+	stopped context.Context
+	running atomic.Bool
+	done    chan struct{} // closed when Run has ended
+	errMu   sync.Mutex
+	errs    []error
+}
+
+// New binds the listener and makes a Gateway that serves once Run is called.
+// The caller closes it with Close, also when Run is never called.
+func New(o Options) (*Gateway, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		opts: o, log: o.Log, instance: ulid.MustNew(ulid.Timestamp(o.Now()), rand.Reader).String(), keyHash: sha256.Sum256([]byte(o.APIKey)),
+		visitors: token.NewVisitorHasher(o.Keyring.Purpose("visitor")), idKey: o.Keyring.Purpose("idempotency"),
+		printKey: o.Keyring.Purpose("request-fingerprint"), linkKey: o.Keyring.Purpose("renewal-link"),
+		mirror: newMirror(), alerts: newAlertRing(o.Limits.Alerts), done: make(chan struct{}),
+	}
+	g.opts.APIKey = ""
+	g.source = "huoma/gateway/" + g.instance
+	g.behind.Store(int64(o.Partitions) + 2) // definitions, alerts, and every partition's commits
+	if g.metrics, err = newMetrics(o.Registry, g); err != nil {
+		return nil, fmt.Errorf("gateway: register metrics: %w", err)
+	}
+	g.flusher = newFlusher(o.Backend, o.Partitions, g.instance, o.Limits, o.Log, g.metrics.flushed)
+	g.stopped, g.stop = context.WithCancel(context.Background())
+	if g.listener, err = net.Listen("tcp", o.Addr); err != nil {
+		return nil, fmt.Errorf("gateway: cannot listen on %s: %w: free the port or choose another with --addr", o.Addr, err)
+	}
+	if g.publicURL = o.PublicURL; g.publicURL == "" {
+		g.publicURL = "http://" + g.Addr()
+	}
+	g.handler = g.router()
+	g.server = &http.Server{
+		Handler: g.handler, ReadHeaderTimeout: o.Limits.ReadHeader, ReadTimeout: o.Limits.Read, IdleTimeout: o.Limits.Idle,
+		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	g.server.RegisterOnShutdown(g.alerts.close)
+	return g, nil
+}
+
+// Addr is the address bound, host:port.
+func (g *Gateway) Addr() string { return g.listener.Addr().String() }
+
+// PublicURL is what pictures and links begin with, without a slash at the end.
+func (g *Gateway) PublicURL() string { return g.publicURL }
+
+// Instance names this start of the gateway in records and events.
+func (g *Gateway) Instance() string { return g.instance }
+
+// Handler serves everything; it answers 503 until Run has caught up.
+func (g *Gateway) Handler() http.Handler { return g.handler }
+
+func (g *Gateway) now() time.Time { return g.opts.Now() }
+
+// newID is a ULID.
+func (g *Gateway) newID(now time.Time) string {
+	return ulid.MustNew(ulid.Timestamp(now), rand.Reader).String()
+}
+
+// Run serves until ctx ends or Close is called, then stops intake, lets
+// requests in flight end, stores what is queued, and returns everything that
+// went wrong. It may be called once.
+//
+//	listener ─► server ─► handlers ─► flusher ─► log
+//	                 mirror ◄─ definitions, commits    alerts ◄─ alert feed
+func (g *Gateway) Run(ctx context.Context) error {
+	if g.running.Swap(true) {
+		return errors.New("gateway: Run was called before")
+	}
+	defer close(g.done)
+	var group run.Group // interrupts are called in this order, each to its end
+	group.Add(func() error {
+		select {
+		case <-ctx.Done():
+		case <-g.stopped.Done():
+		}
+		return nil
+	}, func(error) { g.stop() })
+
+	group.Add(func() error {
+		if err := g.server.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) {
+			g.keep(fmt.Errorf("serve: %w", err))
+		}
+		return nil
+	}, func(error) { g.drain() })
+
+	feeds, stopFeeds := context.WithCancel(context.WithoutCancel(ctx))
+	group.Add(func() error { g.tick(feeds); return nil }, func(error) { stopFeeds() })
+	for _, feed := range g.feeds() {
+		group.Add(func() error { feed(feeds); return nil }, func(error) { stopFeeds() })
+	}
+	group.Add(func() error { g.flusher.run(); return nil }, func(error) {
+		g.publishForged(g.flusher.store)
+		g.flusher.stop()
+	})
+	_ = group.Run() // every actor keeps its own error
+	g.errMu.Lock()
+	defer g.errMu.Unlock()
+	if err := errors.Join(g.errs...); err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	return nil
+}
+
+// drain stops intake and waits for requests in flight.
+func (g *Gateway) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), g.opts.Limits.Drain)
+	defer cancel()
+	if err := g.server.Shutdown(ctx); err != nil {
+		g.keep(fmt.Errorf("requests in flight did not end within %s: %w", g.opts.Limits.Drain, err))
+		if err := g.server.Close(); err != nil {
+			g.keep(err)
+		}
+	}
+}
+
+// Close ends Run and waits for it, at most until ctx ends. Without Run it
+// closes the listener.
+func (g *Gateway) Close(ctx context.Context) error {
+	g.stop()
+	if !g.running.Load() {
+		return g.listener.Close()
+	}
+	select {
+	case <-g.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("gateway: still stopping: %w", ctx.Err())
+	}
+}
+
+func (g *Gateway) keep(err error) {
+	g.errMu.Lock()
+	defer g.errMu.Unlock()
+	g.errs = append(g.errs, err)
+}
+
+// tick does what is due from time to time: counts of forged scans each
+// minute, and the repair of definitions the log was not told of.
+func (g *Gateway) tick(ctx context.Context) {
+	repairEvery := max(g.opts.Limits.RepairAfter/2, 10*time.Millisecond)
+	forged, repair := time.NewTicker(time.Minute), time.NewTicker(repairEvery)
+	defer forged.Stop()
+	defer repair.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-forged.C:
+			g.publishForged(g.flusher.store)
+		case <-repair.C:
+			if !g.caughtUp() {
+				continue
+			}
+			if err := g.repair(ctx); err != nil && ctx.Err() == nil {
+				g.log.Warn("definitions could not be told to the log again, will retry", "err", err)
+			}
+		}
+	}
+}

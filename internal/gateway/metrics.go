@@ -1,0 +1,89 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/huoma/huoma/internal/code"
+)
+
+// metrics are the gateway's own. No label's value is ever taken from a request.
+type metrics struct {
+	scans    map[code.Verdict]prometheus.Counter
+	produced prometheus.Counter
+	auth     prometheus.Counter
+	repaired prometheus.Counter
+	panics   prometheus.Counter
+	dropped  prometheus.Counter // slow readers of the alert stream
+
+	flushes      *prometheus.CounterVec // by reason
+	flushFailed  prometheus.Counter
+	flushEvents  prometheus.Histogram
+	flushRecords prometheus.Histogram
+	flushTook    prometheus.Histogram
+	requests     *prometheus.HistogramVec // by route class and status class
+}
+
+func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
+	scans := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huoma_gateway_scans_total", Help: "Scans answered, by the verdict they were answered with."}, []string{"verdict"})
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "huoma_gateway_" + name, Help: help})
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "huoma_gateway_" + name, Help: help, Buckets: buckets})
+	}
+	seconds := prometheus.ExponentialBuckets(0.0002, 2, 15) // 0.2 ms to 3.3 s
+	m := &metrics{
+		produced:     counter("events_taken_total", "Events taken from producers over HTTP."),
+		auth:         counter("auth_failures_total", "Admin requests with a missing or wrong API key."),
+		repaired:     counter("definitions_retold_total", "Definition changes told to the log again."),
+		panics:       counter("panics_total", "Requests that ended in a panic."),
+		dropped:      counter("alert_readers_dropped_total", "Readers of the alert stream dropped for being slow."),
+		flushes:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huoma_gateway_flushes_total", Help: "Flushes to the log, by why they began."}, []string{"reason"}),
+		flushFailed:  counter("flushes_failed_total", "Flushes that could not be stored."),
+		flushEvents:  histogram("flush_events", "Events in a flush.", prometheus.ExponentialBuckets(1, 2, 15)),
+		flushRecords: histogram("flush_records", "Records in a flush.", prometheus.ExponentialBuckets(1, 2, 9)),
+		flushTook:    histogram("flush_seconds", "Time to store a flush durably.", seconds),
+		requests:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "huoma_gateway_request_seconds", Help: "Time to answer, by class of route and of status.", Buckets: seconds}, []string{"route", "status"}),
+		scans:        make(map[code.Verdict]prometheus.Counter),
+	}
+	for _, v := range code.Verdicts {
+		m.scans[v] = scans.WithLabelValues(string(v))
+	}
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "huoma_gateway_" + name, Help: help}, f)
+	}
+	for _, c := range []prometheus.Collector{
+		scans, m.produced, m.auth, m.repaired, m.panics, m.dropped, m.flushes, m.flushFailed, m.flushEvents, m.flushRecords, m.flushTook, m.requests,
+		gauge("queued_events", "Events waiting to be stored.", func() float64 { return float64(g.flusher.queued()) }),
+		gauge("mirror_codes", "Codes held in memory.", func() float64 { return float64(g.mirror.size.Load()) }),
+		gauge("ready", "1 when caught up with the log and connected.", func() float64 {
+			if g.ready() == nil {
+				return 1
+			}
+			return 0
+		}),
+	} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) flushed(f flushed) {
+	m.flushes.WithLabelValues(f.reason).Inc()
+	m.flushEvents.Observe(float64(f.events))
+	m.flushRecords.Observe(float64(f.records))
+	m.flushTook.Observe(f.took.Seconds())
+	if f.err != nil {
+		m.flushFailed.Inc()
+	}
+}
+
+var statusClass = [6]string{"", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+func (m *metrics) request(class string, status int, took time.Duration) {
+	m.requests.WithLabelValues(class, statusClass[min(max(status/100, 1), 5)]).Observe(took.Seconds())
+}

@@ -1,0 +1,309 @@
+package gateway
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/huoma/huoma/internal/code"
+	"github.com/huoma/huoma/internal/risk"
+	"github.com/huoma/huoma/internal/token"
+)
+
+const shards = 64
+
+// mirror is what this gateway knows of every code. It is safe for concurrent
+// use; what it hands out is never changed afterwards.
+type mirror struct {
+	shards [shards]shard
+	size   atomic.Int64
+}
+
+type shard struct {
+	mu    sync.RWMutex
+	codes map[token.CodeID]*entry
+}
+
+// entry is one code. def is the newest definition seen, state the newest view
+// of it, or what the definition lets one foretell until a view comes.
+type entry struct {
+	def   *code.Definition // nil: only its view was seen so far
+	state packed
+	heard uint64            // the revision the scan worker's last view had
+	locks map[lockKey]int64 // in force until, Unix nanoseconds; nil: none
+}
+
+type lockKey struct{ rule, key string }
+
+func newMirror() *mirror {
+	m := new(mirror)
+	for i := range m.shards {
+		m.shards[i].codes = make(map[token.CodeID]*entry)
+	}
+	return m
+}
+
+func (m *mirror) shard(id token.CodeID) *shard { return &m.shards[id%shards] }
+
+func (m *mirror) entry(s *shard, id token.CodeID) *entry {
+	e := s.codes[id]
+	if e == nil {
+		e = new(entry)
+		s.codes[id] = e
+		m.size.Add(1)
+	}
+	return e
+}
+
+// define takes a definition over unless a newer one is known. It reports
+// whether the scan worker has not been heard of this revision yet.
+func (m *mirror) define(id token.CodeID, def *code.Definition, now time.Time) (unheard bool) {
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := m.entry(s, id)
+	if e.def == nil || def.Revision > e.def.Revision {
+		e.foretell(def, now)
+		e.def = def
+	}
+	return e.heard < e.def.Revision
+}
+
+// foretell works out what the scan worker will make of def, with the worker's
+// own state machine.
+func (e *entry) foretell(def *code.Definition, now time.Time) {
+	switch {
+	case e.heard >= def.Revision:
+	case e.state.revision == 0:
+		e.state = pack(code.New(*def).View())
+	default:
+		old := *def
+		if e.def != nil {
+			old = *e.def
+		}
+		old.Revision = def.Revision - 1
+		st := code.Restore(e.state.saved(old))
+		st.Apply(code.Input{Define: &code.Define{Kind: code.Changed, Def: *def}}, now)
+		next := pack(st.View())
+		next.unique = e.state.unique
+		e.state = next
+	}
+}
+
+// view takes over what a scan worker says of a code.
+func (m *mirror) view(id token.CodeID, v code.View) {
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := m.entry(s, id)
+	e.heard = v.Revision
+	next := pack(v)
+	if e.def != nil && e.def.Revision > v.Revision && e.state.revision > v.Revision {
+		e.state.count(next) // the worker has not heard of our definition: only what it counted is news
+		return
+	}
+	e.state = next
+}
+
+// restore takes over a code of a worker's snapshot, with its locks.
+func (m *mirror) restore(id token.CodeID, saved code.Saved, now time.Time) {
+	def := saved.Def
+	st := code.Restore(saved)
+	view, locks := pack(st.View()), st.Locks(now)
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := m.entry(s, id)
+	newer := e.def
+	e.def, e.state, e.heard, e.locks = intern(&def), view, view.revision, nil
+	if newer != nil && newer.Revision > def.Revision {
+		e.foretell(newer, now)
+		e.def = newer
+	}
+	for _, l := range locks {
+		e.lock(lockKey{l.RuleID, l.Key}, l.Until, now)
+	}
+}
+
+// lock notes that a key of a rule is refused until then.
+func (m *mirror) lock(id token.CodeID, rule, key string, until, now time.Time) {
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.entry(s, id).lock(lockKey{rule, key}, until, now)
+}
+
+func (e *entry) lock(k lockKey, until, now time.Time) {
+	if e.locks == nil {
+		e.locks = make(map[lockKey]int64, 1)
+	}
+	e.locks[k] = until.UnixNano()
+	if n := len(e.locks); n >= 16 && n&(n-1) == 0 { // each time it has doubled, so that it costs little
+		for k, end := range e.locks {
+			if end <= now.UnixNano() {
+				delete(e.locks, k)
+			}
+		}
+	}
+}
+
+func (m *mirror) unlock(id token.CodeID, rule, key string) {
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.codes[id]; e != nil {
+		if delete(e.locks, lockKey{rule, key}); len(e.locks) == 0 {
+			e.locks = nil
+		}
+	}
+}
+
+// known is what get and each hand out.
+type known struct {
+	id    token.CodeID
+	def   *code.Definition
+	view  code.View
+	heard uint64
+}
+
+// get returns a code as it stands at now. ok is false when no definition of it
+// has been seen.
+func (m *mirror) get(id token.CodeID, now time.Time) (k known, ok bool) {
+	s := m.shard(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.codes[id]
+	if e == nil || e.def == nil {
+		return known{}, false
+	}
+	return known{id: id, def: e.def, view: e.view(now), heard: e.heard}, true
+}
+
+// view is e for people: with what the passing of time has done by now.
+func (e *entry) view(now time.Time) code.View {
+	v := e.state.view(e.def)
+	if st, reason := e.state.at(now); st != v.Status {
+		v.Status, v.Reason, v.Current = st, reason, -1
+	}
+	return v
+}
+
+// each hands every code with a definition to fn, in no order. fn must not call
+// the mirror, and keep nothing of state.
+func (m *mirror) each(fn func(id token.CodeID, def *code.Definition, state *packed, heard uint64)) {
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.RLock()
+		for id, e := range s.codes {
+			if e.def != nil {
+				fn(id, e.def, &e.state, e.heard)
+			}
+		}
+		s.mu.RUnlock()
+	}
+}
+
+// verdict is what a scan is answered.
+type verdict struct {
+	verdict code.Verdict
+	rule    string
+	target  code.Target // when led somewhere
+	until   time.Time   // locked: when the lock ends
+	def     *code.Definition
+}
+
+// decide answers a scan of a code at now, in the scan worker's own order: what
+// the scanner declares itself to be, the code's state, the visitor's lock, cap
+// and room. ok is false when no definition of the code has been seen.
+func (m *mirror) decide(id token.CodeID, class code.Verdict, classRule string, who risk.Subject, now time.Time) (a verdict, ok bool) {
+	s := m.shard(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.codes[id]
+	if e == nil || e.def == nil {
+		return a, false
+	}
+	a.def = e.def
+	if class != "" {
+		a.verdict, a.rule = class, classRule
+		return a, true
+	}
+	status, reason := e.state.at(now)
+	switch status {
+	case code.StatusRevoked:
+		a.verdict, a.rule = code.Revoked, "owner"
+		return a, true
+	case code.StatusExpired:
+		a.verdict, a.rule = code.Expired, reason
+		return a, true
+	}
+	if rule, until, locked := e.blocked(who, now); locked {
+		a.verdict, a.rule, a.until = code.Locked, rule, until
+		return a, true
+	}
+	switch status {
+	case code.StatusCapped:
+		a.verdict, a.rule = code.Capped, "max_scans"
+		return a, true
+	case code.StatusFull:
+		a.verdict, a.rule = code.Full, "capacity"
+		return a, true
+	}
+	if a.target, ok = e.def.Target(e.state.current); !ok {
+		a.verdict, a.rule = code.Full, "capacity"
+		return a, true
+	}
+	a.verdict = code.Accepted
+	return a, true
+}
+
+// blocked returns the lock in force that ends last, as risk.Watch.Blocked does.
+func (e *entry) blocked(who risk.Subject, now time.Time) (rule string, until time.Time, ok bool) {
+	if e.locks == nil {
+		return "", time.Time{}, false
+	}
+	var latest int64
+	for i := range e.def.Rules {
+		r := &e.def.Rules[i]
+		if r.Action != risk.ActionLock {
+			continue
+		}
+		k := lockKey{rule: r.ID}
+		switch r.Scope {
+		case risk.ScopeVisitor:
+			k.key = who.Visitor
+		case risk.ScopeNetwork:
+			k.key = who.Network
+		}
+		if k.key == "" && r.Scope != risk.ScopeCode {
+			continue
+		}
+		if end := e.locks[k]; end > now.UnixNano() && end > latest {
+			rule, latest = r.ID, end
+		}
+	}
+	return rule, time.Unix(0, latest).UTC(), latest > 0
+}
+
+// defaultRules is shared by all the codes which have them: that is most.
+var defaultRules = risk.DefaultRules()
+
+// intern lets def share what most definitions have in common.
+func intern(def *code.Definition) *code.Definition {
+	if slices.Equal(def.Rules, defaultRules) {
+		def.Rules = defaultRules
+	}
+	if p, ok := code.ProfileByName(def.Profile); ok {
+		def.Profile = p.Name
+	}
+	switch def.Countdown {
+	case code.CountdownSliding:
+		def.Countdown = code.CountdownSliding
+	case code.CountdownFixed:
+		def.Countdown = code.CountdownFixed
+	case code.CountdownNone:
+		def.Countdown = code.CountdownNone
+	}
+	return def
+}

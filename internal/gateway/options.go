@@ -1,0 +1,180 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/token"
+)
+
+// Records stores records of events durably.
+type Records interface {
+	// AppendRecords returns once every record is stored durably. After an
+	// error any of them may have been stored.
+	AppendRecords(ctx context.Context, records []events.Record) error
+}
+
+// Definitions keeps the codes' definitions, opaque bytes by id, changed by
+// compare-and-set. Errors: events.ErrExists, ErrConflict, ErrNotFound.
+type Definitions interface {
+	CreateDefinition(ctx context.Context, id string, value []byte) (rev uint64, err error)
+	UpdateDefinition(ctx context.Context, id string, value []byte, rev uint64) (uint64, error)
+	Definition(ctx context.Context, id string) (value []byte, rev uint64, err error)
+}
+
+// DefinitionFeed hands out every definition, calls caughtUp, then hands out
+// changes until ctx ends.
+type DefinitionFeed interface {
+	WatchDefinitions(ctx context.Context, fn func(id string, value []byte, rev uint64) error, caughtUp func()) error
+}
+
+// CommitFeed is what the scan workers decided, by partition. LoadSnapshot and
+// LastCommit return events.ErrNotFound when there is none yet; Commits follows
+// until ctx ends.
+type CommitFeed interface {
+	LoadSnapshot(ctx context.Context, partition int) ([]byte, error)
+	LastCommit(ctx context.Context, partition int) (payload []byte, seq uint64, err error)
+	Commits(ctx context.Context, partition int, after uint64, fn func(payload []byte, seq uint64) error) error
+}
+
+// AlertFeed hands out the last alerts stored, then new ones until ctx ends.
+type AlertFeed interface {
+	Alerts(ctx context.Context, last int, fn func(*events.Event) error) error
+}
+
+// Backend is everything the gateway needs of the log. *natsjs.Conn is one.
+type Backend interface {
+	Records
+	Definitions
+	DefinitionFeed
+	CommitFeed
+	AlertFeed
+	Connected() bool
+}
+
+// Options configure a Gateway. Backend, Keyring and an API key are required.
+type Options struct {
+	Addr      string // host:port to listen on; port 0 picks a free one; default 127.0.0.1:8080
+	PublicURL string // what pictures and links begin with; default http://<address bound>
+
+	APIKey     string // of the admin API
+	APIKeyFile string // read when APIKey is empty
+
+	Keyring    *token.Keyring
+	Backend    Backend
+	Partitions int // of the installation; default 1
+
+	TrustedProxies      []netip.Prefix // whose X-Forwarded-For is believed
+	AllowPrivateTargets bool           // let targets lead into private networks
+	RegisteredDomains   []string       // where profiles that ask for it may lead; empty: anywhere
+
+	Limits Limits
+
+	Log      *slog.Logger         // default: discard
+	Registry *prometheus.Registry // default: one of its own
+	Now      func() time.Time     // default time.Now
+}
+
+// Limits bound what the gateway takes on. Zero fields get the defaults of
+// withDefaults.
+type Limits struct {
+	QueuedEvents int           // events waiting to be stored; beyond it callers get 503
+	QueuedBytes  int           // and their bytes
+	RecordBytes  int           // a record is cut at this size
+	Body         int64         // an admin request's body
+	BatchBody    int64         // the body of a mint of many and of events
+	Store        time.Duration // how long storing may take before callers get 503
+	ReadHeader   time.Duration
+	Read         time.Duration
+	Idle         time.Duration
+	Drain        time.Duration // how long requests in flight may take at the end
+	Alerts       int           // alerts kept for GET /v1/alerts
+	RepairAfter  time.Duration // age at which an unheard definition change is told again
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	span := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&l.QueuedEvents, 20_000)
+	def(&l.QueuedBytes, 32<<20)
+	def(&l.RecordBytes, 512<<10)
+	def(&l.Alerts, 1000)
+	if l.Body == 0 {
+		l.Body = 1 << 20
+	}
+	if l.BatchBody == 0 {
+		l.BatchBody = 16 << 20
+	}
+	span(&l.Store, 5*time.Second)
+	span(&l.ReadHeader, 5*time.Second)
+	span(&l.Read, 60*time.Second)
+	span(&l.Idle, 2*time.Minute)
+	span(&l.Drain, 15*time.Second)
+	span(&l.RepairAfter, 30*time.Second)
+	return l
+}
+
+// withDefaults checks o and fills in what was left out, but for PublicURL.
+func (o Options) withDefaults() (Options, error) {
+	if o.Backend == nil || o.Keyring == nil {
+		return o, errors.New("gateway: a backend and a keyring are required")
+	}
+	if o.APIKey == "" && o.APIKeyFile != "" {
+		b, err := os.ReadFile(o.APIKeyFile)
+		if err != nil {
+			return o, fmt.Errorf("gateway: read the API key: %w", err)
+		}
+		o.APIKey = strings.TrimSpace(string(b))
+	}
+	if len(o.APIKey) < 8 {
+		return o, errors.New("gateway: the API key is missing or shorter than 8 characters: set --api-key")
+	}
+	if o.Addr == "" {
+		o.Addr = "127.0.0.1:8080"
+	}
+	if o.PublicURL != "" {
+		u, err := url.Parse(o.PublicURL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			return o, fmt.Errorf("gateway: the public URL %q is not usable: write it as https://host", o.PublicURL)
+		}
+		if u.Path != "" && u.Path != "/" {
+			return o, fmt.Errorf("gateway: the public URL %q has a path, and printed codes have none: write it as https://host", o.PublicURL)
+		}
+		o.PublicURL = u.Scheme + "://" + u.Host
+	}
+	if o.Partitions == 0 {
+		o.Partitions = 1
+	}
+	if o.Partitions < 0 {
+		return o, fmt.Errorf("gateway: %d partitions are not possible", o.Partitions)
+	}
+	o.Limits = o.Limits.withDefaults()
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o, nil
+}

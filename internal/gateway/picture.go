@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/huoma/huoma/internal/code"
+	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/qr"
+	"github.com/huoma/huoma/internal/token"
+)
+
+// picturePNG answers GET /v1/codes/{id}/qr.png.
+func (g *Gateway) picturePNG(w http.ResponseWriter, r *http.Request) error {
+	s, err := g.symbol(r)
+	if err != nil {
+		return err
+	}
+	b, err := s.PNG()
+	if err != nil {
+		return err
+	}
+	return writePicture(w, "image/png", b)
+}
+
+// pictureSVG answers GET /v1/codes/{id}/qr.svg.
+func (g *Gateway) pictureSVG(w http.ResponseWriter, r *http.Request) error {
+	s, err := g.symbol(r)
+	if err != nil {
+		return err
+	}
+	return writePicture(w, "image/svg+xml", s.SVG())
+}
+
+func writePicture(w http.ResponseWriter, mediaType string, b []byte) error {
+	h := w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	h.Set("Cache-Control", "private, max-age=300")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	_, _ = w.Write(b) // the client has gone
+	return nil
+}
+
+func (g *Gateway) symbol(r *http.Request) (*qr.Symbol, error) {
+	q, err := query(r, "size", "variant", "ec", "rendering", "badge", "fg", "bg")
+	if err != nil {
+		return nil, err
+	}
+	k, err := g.known(r)
+	if err != nil {
+		return nil, err
+	}
+	if q.Has("badge") {
+		return nil, problem(http.StatusBadRequest, "not_supported", "badges are not drawn by this version: leave badge out").at("badge")
+	}
+	o, err := g.pictureOptions(k, q)
+	if err != nil {
+		return nil, err
+	}
+	s, err := qr.Encode(o)
+	if qe, ok := errors.AsType[*qr.Error](err); ok {
+		return nil, invalid(events.CodeInvalid, qe.Field, "%s", qe.Message)
+	}
+	return s, err
+}
+
+// pictureOptions are the request's, else the variant's, else the code's, else the profile's.
+func (g *Gateway) pictureOptions(k known, q url.Values) (o qr.Options, err error) {
+	def := k.def
+	first := 1
+	if len(def.Variants) > 0 {
+		first = def.Variants[0].N
+		for _, v := range def.Variants {
+			first = min(first, v.N)
+		}
+	}
+	n, err := queryInt(q, "variant", 1, token.Variants, first)
+	if err != nil {
+		return o, err
+	}
+	variant, ok := def.Variant(n)
+	if !ok && (n != 1 || len(def.Variants) > 0) {
+		return o, invalid(events.CodeInvalid, "variant", "the code has no variant %d", n)
+	}
+	if o.Size, err = queryInt(q, "size", qr.MinSize, qr.MaxSize, def.Style.Size); err != nil {
+		return o, err
+	}
+	p, err := g.pictureOf(k.id, n)
+	if err != nil {
+		return o, err
+	}
+	profile, _ := code.ProfileByName(def.Profile)
+	o.Content, o.Version, o.Level = printed(p.ScanURL), profile.QRVersion, qr.Level(firstOf(q.Get("ec"), profile.QRLevel))
+	o.Rendering = qr.Rendering(q.Get("rendering"))
+	o.Foreground = firstOf(q.Get("fg"), variant.Foreground, def.Style.Foreground)
+	o.Background = firstOf(q.Get("bg"), variant.Background, def.Style.Background)
+	return o, nil
+}
+
+func firstOf(list ...string) string {
+	for _, v := range list {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

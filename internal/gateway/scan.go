@@ -1,0 +1,231 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/huoma/huoma/internal/code"
+	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/risk"
+	"github.com/huoma/huoma/internal/token"
+	"github.com/huoma/huoma/internal/visit"
+)
+
+// Response headers of a scan.
+const (
+	headerEvent   = "Huoma-Event"
+	headerVerdict = "Huoma-Verdict"
+	headerRule    = "Huoma-Rule"
+)
+
+// scan answers GET /s/{token}, once its event is stored durably.
+func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
+	w.Header()["Cache-Control"] = noStore
+	picture, err := g.opts.Keyring.Open(r.PathValue("token"))
+	if err != nil {
+		g.metrics.scans[code.Forged].Inc()
+		g.forged.add(g.network(r), 1)
+		setVerdict(w.Header(), "", code.Forged, "token")
+		return g.refuse(w, r, problem(http.StatusNotFound, "forged", "scan the printed code again: this address is not one of ours"))
+	}
+	s := g.scanOf(r, picture)
+	a, ok := g.mirror.decide(picture.Code, s.class, s.classRule, risk.Subject{Visitor: s.data.Visitor, Network: s.data.Network}, s.at)
+	if !ok {
+		if _, found, err := g.find(r.Context(), picture.Code); err != nil {
+			return err
+		} else if found {
+			a, ok = g.mirror.decide(picture.Code, s.class, s.classRule, risk.Subject{Visitor: s.data.Visitor, Network: s.data.Network}, s.at)
+		}
+	}
+	if !ok {
+		return g.refuse(w, r, problem(http.StatusNotFound, "unknown_code", "the code is not known here: it may belong to another installation"))
+	}
+	s.complete(a)
+	json, err := s.append(make([]byte, 0, 1024))
+	if err != nil {
+		return err
+	}
+	if err := g.flusher.store(r.Context(), encoded{partition: events.Partition(s.code, g.opts.Partitions), json: json}); err != nil {
+		return g.refuse(w, r, g.asProblem(err, route{pattern: "/s/{token}"}))
+	}
+	g.metrics.scans[a.verdict].Inc()
+	setVerdict(w.Header(), s.id, a.verdict, a.rule)
+	if s.cookie != "" {
+		g.setCookie(w, s.cookie)
+	}
+	return g.answerScan(w, r, a, s)
+}
+
+// scanned is one scan on its way to becoming an event.
+type scanned struct {
+	id, source, code string
+	at               time.Time
+	class            code.Verdict // preview or bot, else empty
+	classRule        string
+	prefetch         bool
+	cookie           string // a new visitor's
+	data             events.Scan
+	utm              events.UTM
+	target           int
+}
+
+// scanOf reads from the request what its event will say. Nothing in it names
+// a person: the visitor is a keyed hash, the address is cut to its network.
+func (g *Gateway) scanOf(r *http.Request, p token.Picture) *scanned {
+	now := g.now().UTC().Truncate(time.Millisecond)
+	agent := r.UserAgent()
+	class := visit.Classify(visit.Request{Method: r.Method, UserAgent: agent, Header: r.Header})
+	device := visit.Device(agent)
+	s := &scanned{id: g.newID(now), source: g.source, code: p.Code.String(), at: now, classRule: class.Rule, prefetch: class.Prefetch}
+	value, known := visitorCookie(r)
+	switch class.Kind {
+	case visit.Preview:
+		s.class = code.Preview
+	case visit.Bot:
+		s.class = code.Bot
+	default:
+		if !known {
+			value = newVisitor()
+			s.cookie = value
+		}
+	}
+	s.data = events.Scan{
+		Variant: p.Variant, Tracking: g.opts.Keyring.Tracking(p), Visitor: g.visitors.FromCookie(value), UserAgent: clean(agent, events.MaxText),
+		Network: g.network(r), DeviceModel: device.Model, OS: device.OS, App: device.App,
+		RefererHost: visit.RefererHost(r.Referer()), ClickID: s.id,
+	}
+	if r.URL.RawQuery != "" {
+		s.utm = utmOf(r.URL.Query())
+	}
+	return s
+}
+
+// complete adds what was decided.
+func (s *scanned) complete(a verdict) {
+	def := a.def
+	for _, f := range []struct {
+		to   *string
+		from string
+	}{
+		{&s.utm.Source, def.Source}, {&s.utm.Medium, def.Medium}, {&s.utm.Campaign, def.Campaign}, {&s.utm.Term, def.Term}, {&s.utm.Content, def.Content},
+	} {
+		if *f.to == "" {
+			*f.to = f.from
+		}
+	}
+	if s.utm != (events.UTM{}) {
+		s.data.UTM = &s.utm
+	}
+	if a.verdict.Redirected() {
+		s.target = a.target.N
+		s.data.Target = &s.target
+	}
+	s.data.Answered, s.data.AnsweredRule = string(a.verdict), a.rule
+}
+
+func utmOf(q url.Values) events.UTM {
+	get := func(name string) string { return clean(q.Get("utm_"+name), events.MaxName) }
+	return events.UTM{Source: get("source"), Medium: get("medium"), Campaign: get("campaign"), Term: get("term"), Content: get("content")}
+}
+
+// clean makes text of a request fit for an event: valid UTF-8, no control
+// characters, at most so many bytes.
+func clean(s string, most int) string {
+	ok := len(s) <= most
+	for i := 0; ok && i < len(s); i++ {
+		ok = s[i] >= ' ' && s[i] < 0x7f
+	}
+	if ok {
+		return s
+	}
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	if len(s) > most {
+		for most > 0 && !utf8.RuneStart(s[most]) {
+			most--
+		}
+		s = s[:most]
+	}
+	return s
+}
+
+func (g *Gateway) network(r *http.Request) string {
+	return visit.Network(visit.ClientAddr(r.RemoteAddr, r.Header["X-Forwarded-For"], g.opts.TrustedProxies))
+}
+
+const (
+	cookieName   = "hm_v"
+	cookieMaxAge = 400 * 24 * time.Hour // browsers keep none for longer
+)
+
+// visitorCookie returns the visitor's cookie if it is one of ours in form.
+func visitorCookie(r *http.Request) (string, bool) {
+	c, err := r.Cookie(cookieName)
+	if err != nil || len(c.Value) != 22 {
+		return "", false
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(c.Value)
+	return c.Value, err == nil && len(b) == 16
+}
+
+func newVisitor() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: the program ends instead
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func (g *Gateway) setCookie(w http.ResponseWriter, value string) {
+	http.SetCookie(w, &http.Cookie{
+		Name: cookieName, Value: value, Path: "/", MaxAge: int(cookieMaxAge / time.Second), HttpOnly: true,
+		SameSite: http.SameSiteLaxMode, Secure: strings.HasPrefix(g.publicURL, "https://"),
+	})
+}
+
+var noStore = []string{"no-store"}
+
+func setVerdict(h http.Header, event string, v code.Verdict, rule string) {
+	if event != "" {
+		h[headerEvent] = []string{event}
+	}
+	h[headerVerdict] = []string{string(v)}
+	if rule != "" {
+		h[headerRule] = []string{rule}
+	}
+}
+
+// answerScan sends what the verdict calls for.
+func (g *Gateway) answerScan(w http.ResponseWriter, r *http.Request, a verdict, s *scanned) error {
+	switch a.verdict {
+	case code.Preview:
+		if s.prefetch {
+			return g.refuse(w, r, problem(http.StatusServiceUnavailable, "preview", "ask again when a person follows the link").retry(time.Second))
+		}
+		return g.previewPage(w, r, a.def.Name)
+	case code.Bot:
+		return g.refuse(w, r, problem(http.StatusForbidden, "bot", "scans are for people: use the API for anything else"))
+	case code.Accepted, code.Duplicate:
+		if a.target.URL == "" {
+			return g.landingPage(w, r, a.def.Name, a.target.Picture)
+		}
+		w.Header()["Location"] = []string{a.target.URL}
+		w.WriteHeader(http.StatusFound)
+		return nil
+	case code.Locked:
+		return g.refuse(w, r, problem(http.StatusTooManyRequests, "locked", "wait a little, then scan again").retry(a.until.Sub(s.at)))
+	case code.Full:
+		return g.refuse(w, r, problem(http.StatusConflict, "full", "ask whoever gave you the code for another one"))
+	case code.Expired, code.Revoked, code.Capped:
+		return g.refuse(w, r, problem(http.StatusGone, string(a.verdict), "ask whoever gave you the code for a new one"))
+	}
+	return errors.New("a scan has the verdict " + string(a.verdict) + ", which has no answer")
+}

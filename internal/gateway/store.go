@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/huoma/huoma/internal/code"
+	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/token"
+)
+
+// stored is a definition as the bucket keeps it, with what is needed to tell
+// the log of it once more: the bucket is changed first, the log is told
+// before the caller is answered, and a gateway that finds a change which the
+// log never heard of (because of a crash in between) tells it again with the
+// very same event.
+type stored struct {
+	Version int             `json:"v"`
+	Event   string          `json:"event"` // the id of the event that tells of this revision
+	Source  string          `json:"source"`
+	Type    string          `json:"type"`
+	Request string          `json:"request,omitzero"` // idempotent mint: the request's fingerprint
+	Def     code.Definition `json:"def"`
+}
+
+const storedVersion = 1
+
+func (s *stored) marshal() ([]byte, error) {
+	b, err := json.Marshal(s, json.Deterministic(true))
+	if err != nil {
+		return nil, fmt.Errorf("marshal definition of %s: %w", s.Def.ID, err)
+	}
+	return b, nil
+}
+
+func parseStored(b []byte) (*stored, error) {
+	var s stored
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("read definition: %w", err)
+	}
+	if s.Version != storedVersion {
+		return nil, fmt.Errorf("the definition of %s has version %d, this program reads %d: upgrade it", s.Def.ID, s.Version, storedVersion)
+	}
+	return &s, nil
+}
+
+// event is the event that tells the log of s.
+func (s *stored) event() *events.Event {
+	return &events.Event{
+		ID: s.Event, Source: s.Source, Type: s.Type, Subject: s.Def.ID, Time: s.Def.ChangedAt, Tenant: s.Def.Tenant,
+		Data: &events.CodeData{Definition: s.Def},
+	}
+}
+
+// encode makes an event ready for the flusher.
+func (g *Gateway) encode(e *events.Event) (encoded, error) {
+	b, err := e.Marshal()
+	if err != nil {
+		return encoded{}, err
+	}
+	return encoded{partition: events.Partition(e.Subject, g.opts.Partitions), json: b}, nil
+}
+
+// newStored is a definition with a new event of typ about it.
+func (g *Gateway) newStored(typ string, def code.Definition) *stored {
+	return &stored{Version: storedVersion, Event: g.newID(g.now()), Source: g.source, Type: typ, Def: def}
+}
+
+// tell stores the event of s durably.
+func (g *Gateway) tell(ctx context.Context, list ...*stored) error {
+	out := make([]encoded, 0, len(list))
+	for _, s := range list {
+		e, err := g.encode(s.event())
+		if err != nil {
+			return err
+		}
+		out = append(out, e)
+	}
+	if err := g.flusher.store(ctx, out...); err != nil {
+		return err
+	}
+	for _, s := range list {
+		g.outbox.told(s.Def.ID, s.Def.Revision)
+	}
+	return nil
+}
+
+// take brings a definition into the mirror.
+func (g *Gateway) take(s *stored) error {
+	id, err := token.ParseCodeID(s.Def.ID)
+	if err != nil {
+		return fmt.Errorf("definition %q: %w", s.Def.ID, err)
+	}
+	if g.mirror.define(id, intern(&s.Def), g.now()) && g.caughtUp() {
+		g.outbox.add(s.Def.ID, s.Def.Revision, g.now())
+	}
+	return nil
+}
+
+// load returns a code's stored definition and its revision in the bucket, and
+// nil when there is none.
+func (g *Gateway) load(ctx context.Context, id string) (*stored, uint64, error) {
+	b, rev, err := g.opts.Backend.Definition(ctx, id)
+	if errors.Is(err, events.ErrNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read definition: %w", err)
+	}
+	s, err := parseStored(b)
+	return s, rev, err
+}
+
+// find returns a code from the mirror or, on a miss, from the bucket: another
+// gateway may have minted it a moment ago.
+func (g *Gateway) find(ctx context.Context, id token.CodeID) (known, bool, error) {
+	if k, ok := g.mirror.get(id, g.now()); ok {
+		return k, true, nil
+	}
+	s, _, err := g.load(ctx, id.String())
+	if err != nil || s == nil {
+		return known{}, false, err
+	}
+	if err := g.take(s); err != nil {
+		return known{}, false, err
+	}
+	k, ok := g.mirror.get(id, g.now())
+	return k, ok, nil
+}
+
+// outbox holds the definition changes which no scan worker has been heard of.
+type outbox struct {
+	mu      sync.Mutex
+	waiting map[string]change
+}
+
+type change struct {
+	revision uint64
+	since    time.Time
+	told     bool // this gateway knows that the log has the event
+}
+
+func (o *outbox) add(id string, revision uint64, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.waiting == nil {
+		o.waiting = make(map[string]change)
+	}
+	if c, ok := o.waiting[id]; !ok || c.revision < revision {
+		o.waiting[id] = change{revision: revision, since: now}
+	}
+}
+
+func (o *outbox) told(id string, revision uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c, ok := o.waiting[id]; ok && c.revision == revision {
+		c.told = true
+		o.waiting[id] = c
+	}
+}
+
+func (o *outbox) heard(id string, revision uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c, ok := o.waiting[id]; ok && c.revision <= revision {
+		delete(o.waiting, id)
+	}
+}
+
+// due returns at most n codes whose change the log may have missed: not known to be told, and
+// waiting since before.
+func (o *outbox) due(before time.Time, n int) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var out []string
+	for id, c := range o.waiting {
+		if !c.told && !c.since.After(before) {
+			if out = append(out, id); len(out) == n {
+				break
+			}
+		}
+	}
+	return out
+}
+
+// repair tells the log once more of changes it may have missed.
+func (g *Gateway) repair(ctx context.Context) error {
+	for _, id := range g.outbox.due(g.now().Add(-g.opts.Limits.RepairAfter), 1000) {
+		s, _, err := g.load(ctx, id)
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			continue
+		}
+		if err := g.tell(ctx, s); err != nil {
+			return err
+		}
+		g.log.Info("told the log again of a definition it may have missed", "code", id, "revision", s.Def.Revision)
+		g.metrics.repaired.Inc()
+	}
+	return nil
+}
