@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,10 +30,9 @@ func TestTour(t *testing.T) {
 	if len(blocks) == 0 {
 		t.Fatal("README.md has no tour")
 	}
-	dir := t.TempDir()
-	build(t, dir)
-	up := start(t, dir)
-	sh := openShell(t, dir, up)
+	bin, dir := programs(t), t.TempDir()
+	up := start(t, bin, dir)
+	sh := openShell(t, bin, dir, up)
 	for _, b := range blocks {
 		sh.tour(t, b)
 		if t.Failed() {
@@ -41,15 +41,41 @@ func TestTour(t *testing.T) {
 	}
 }
 
-// build makes the programs where the shell finds them.
-func build(t *testing.T, dir string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", dir+string(filepath.Separator), "./cmd/huoma")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+// built is the folder of the programs, built once; TestMain removes it.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if built.dir != "" {
+		if err := os.RemoveAll(built.dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	}
+	os.Exit(status)
+}
+
+// programs builds the programs and returns their folder.
+func programs(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "huoma-tour-"); built.err != nil {
+			return
+		}
+		cmd := exec.Command("go", "build", "-o", built.dir+string(filepath.Separator), "./cmd/...")
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("%w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatalf("build the programs: %v", built.err)
+	}
+	return built.dir
 }
 
 // addresses are what the ready file of huoma up says.
@@ -70,12 +96,12 @@ func (a addresses) readme() *strings.Replacer {
 	return strings.NewReplacer(a.Gateway, "http://127.0.0.1:8080", strings.ToUpper(a.Gateway), "HTTP://127.0.0.1:8080", a.ClickHouseHTTP, "http://127.0.0.1:8123")
 }
 
-// start runs huoma up in dir until the test ends.
-func start(t *testing.T, dir string) addresses {
+// start runs huoma up until the test ends, with its data in a folder of dir.
+func start(t *testing.T, bin, dir string) addresses {
 	t.Helper()
 	const free = "127.0.0.1:0"
 	ready := filepath.Join(dir, "ready.json")
-	cmd := exec.Command(filepath.Join(dir, "huoma"), "up", "--data", filepath.Join(dir, "data"), "--ready-file", ready,
+	cmd := exec.Command(filepath.Join(bin, "huoma"), "up", "--data", filepath.Join(dir, "data"), "--ready-file", ready,
 		"--addr", free, "--nats-addr", free, "--clickhouse-addr", free, "--clickhouse-http-addr", free)
 	cmd.Env = append(os.Environ(), "HUOMA_CHDB_LIB="+engineLibrary(t))
 	log, err := os.Create(filepath.Join(dir, "up.log"))
@@ -153,15 +179,15 @@ type shell struct {
 	blocks int
 }
 
-// openShell starts a shell in which huoma is on the path and reaches the installation, as it does for a reader who has
-// taken no other addresses than the default ones.
-func openShell(t *testing.T, dir string, up addresses) *shell {
+// openShell starts a shell in dir, in which huoma is on the path and reaches the installation, as it does for a reader who
+// keeps to the default addresses.
+func openShell(t *testing.T, bin, dir string, up addresses) *shell {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "sh")
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), "PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC",
-		"HUOMA_GATEWAY="+up.Gateway, "HUOMA_DATA="+filepath.Join(dir, "data"), "HUOMA_CLICKHOUSE_HTTP="+up.ClickHouseHTTP,
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+t.TempDir(), "XDG_CACHE_HOME=", "LC_ALL=C.UTF-8",
+		"HUOMA_GATEWAY="+up.Gateway, "HUOMA_CLICKHOUSE_HTTP="+up.ClickHouseHTTP,
 		"HUOMA_NATS_URL="+up.NATS)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
