@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/token"
 	"github.com/huoma/huoma/internal/visit"
@@ -107,35 +108,51 @@ func (g *Gateway) fit(ctx context.Context, e *events.Event, now time.Time) error
 	if err != nil {
 		return bad(events.CodeUnknownCode, "subject", "there is no such code")
 	}
-	_, ok, err := g.find(ctx, id)
+	k, ok, err := g.find(ctx, id)
 	if err != nil {
 		return g.unavailable(err)
 	}
 	if !ok {
 		return bad(events.CodeUnknownCode, "subject", "there is no such code")
 	}
-	if s, ok := e.Data.(*events.Scan); ok {
-		return g.fitScan(e, s, id)
+	switch d := e.Data.(type) {
+	case *events.Scan:
+		return g.fitScan(d, id)
+	case *events.Member:
+		return g.fitTarget(ctx, k.def, *d.Target)
+	case *events.MemberSnapshot:
+		return g.fitTarget(ctx, k.def, *d.Target)
 	}
 	return nil
 }
 
-// fitScan hashes who scanned, cuts an address to its network, and puts what a
-// token says in the token's place.
-func (g *Gateway) fitScan(e *events.Event, s *events.Scan, id token.CodeID) error {
-	if s.Answered != "" && !e.Historical {
-		return bad(events.CodeInvalid, "data.answered", "only the gateway says what it answered: leave it out")
+// fitTarget refuses members of a target which the code has not, even after
+// the newest change by any gateway.
+func (g *Gateway) fitTarget(ctx context.Context, def *code.Definition, n int) error {
+	if _, ok := def.Target(n); ok {
+		return nil
 	}
+	s, _, err := g.load(ctx, def.ID)
+	if err != nil {
+		return g.unavailable(err)
+	}
+	if s != nil {
+		if _, ok := s.Def.Target(n); ok {
+			return g.take(s)
+		}
+	}
+	return bad(events.CodeInvalid, "data.target", "the code has no target of this number")
+}
+
+// fitScan hashes who scanned, cuts an address to its network, and puts what a
+// token says in the token's place. What the gateway answered is the gateway's
+// word alone, so a producer's is left out.
+func (g *Gateway) fitScan(s *events.Scan, id token.CodeID) error {
+	s.Answered, s.AnsweredRule = "", ""
 	if s.OpenID != "" {
 		s.Visitor, s.OpenID = g.visitors.FromOpenID(s.OpenID), ""
 	}
-	if s.Network != "" {
-		network, ok := cutNetwork(s.Network)
-		if !ok {
-			return bad(events.CodeInvalid, "data.network", "write an address or a network, such as 203.0.113.0/24")
-		}
-		s.Network = network
-	}
+	s.Network = cutNetwork(s.Network)
 	if s.Token != "" {
 		p, err := g.opts.Keyring.Open(strings.ToUpper(s.Token))
 		switch {
@@ -152,19 +169,18 @@ func (g *Gateway) fitScan(e *events.Event, s *events.Scan, id token.CodeID) erro
 }
 
 // cutNetwork cuts an address, or a network narrower than ours, to its network.
-func cutNetwork(s string) (string, bool) {
+// Other text is a name of the producer's own.
+func cutNetwork(s string) string {
 	if a, err := netip.ParseAddr(s); err == nil {
-		return visit.Network(a), true
+		return visit.Network(a)
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return "", false
+		return s
 	}
-	if cut := visit.Network(p.Addr()); !p.Addr().Is4In6() {
-		if c, err := netip.ParsePrefix(cut); err == nil && p.Bits() < c.Bits() {
-			return p.Masked().String(), true // wider than ours already
-		}
-		return cut, true
+	cut := visit.Network(p.Addr())
+	if ours, err := netip.ParsePrefix(cut); err == nil && !p.Addr().Is4In6() && p.Bits() < ours.Bits() {
+		return p.Masked().String() // wider than ours already
 	}
-	return visit.Network(p.Addr()), true
+	return cut
 }
