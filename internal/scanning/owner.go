@@ -276,24 +276,9 @@ func (o *owner) replay(ctx context.Context, t *Transform, last *events.Commit) e
 			o.partition, t.step, last.Step, events.StreamDecisions, events.BucketState)
 	}
 	if t.step < last.Step {
-		from := t.reached.Seq + 1
-		if t.reached.More {
-			from = t.reached.Seq
+		if err := t.Replay(ctx, o.log, last.Reached); err != nil {
+			return err
 		}
-		b := t.begin()
-		err := o.log.Replay(ctx, o.partition, from, last.Reached.Seq, func(m events.Message) error {
-			for !t.takeUntil(b, m, last.Reached) {
-				b = t.begin()
-			}
-			if b.size >= softCommit {
-				b = t.begin()
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("replay the log of partition %d from %d: %w", o.partition, from, err)
-		}
-		clear(t.touched)
 		t.step, t.reached = last.Step, last.Reached
 	}
 	if t.totals != last.Totals {

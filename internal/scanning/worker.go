@@ -24,9 +24,10 @@ type Options struct {
 	Log        *slog.Logger
 	Registry   prometheus.Registerer
 
-	SnapshotEvents int           // snapshot after so many events; default 20 000
-	SnapshotEvery  time.Duration // or so much time with any; default 30 s
-	Crash          func(Point) error
+	SnapshotEvents int               // snapshot after so many events; default 20 000
+	SnapshotEvery  time.Duration     // or so much time with any; default 30 s
+	LongestPause   time.Duration     // before a failed partition is claimed again; default 5 s
+	Crash          func(Point) error // tests: an error stops the owner dead at that point
 }
 
 // Worker claims every partition and owns those it is given. Any number of
@@ -58,6 +59,9 @@ func New(o Options) (*Worker, error) {
 	}
 	if o.SnapshotEvery == 0 {
 		o.SnapshotEvery = 30 * time.Second
+	}
+	if o.LongestPause == 0 {
+		o.LongestPause = 5 * time.Second
 	}
 	return &Worker{o: o, metrics: newMetrics(o.Registry), owned: make([]atomic.Bool, o.Partitions)}, nil
 }
@@ -91,11 +95,9 @@ func (w *Worker) Owned() int {
 // owner to fail.
 func (w *Worker) Ready() bool { return int(w.open.Load()) == w.o.Partitions }
 
-// Pauses before a failed partition is claimed again.
-const (
-	firstPause = 100 * time.Millisecond
-	longPause  = 5 * time.Second
-)
+// firstPause is how long a failed partition waits to be claimed again; each
+// failure doubles it.
+const firstPause = 100 * time.Millisecond
 
 func (w *Worker) partition(ctx context.Context, p int) error {
 	pause := firstPause
@@ -118,7 +120,7 @@ func (w *Worker) partition(ctx context.Context, p int) error {
 			return nil
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, longPause)
+		pause = min(2*pause, w.o.LongestPause)
 	}
 }
 
