@@ -20,6 +20,7 @@ const (
 type blockCopier struct {
 	src *bufio.Reader
 	dst *bufio.Writer
+	out io.Writer // what dst writes to
 	tmp [binary.MaxVarintLen64]byte
 }
 
@@ -29,20 +30,26 @@ type blockHead struct {
 }
 
 func newBlockCopier(src *bufio.Reader, dst io.Writer) *blockCopier {
-	return &blockCopier{src: src, dst: bufio.NewWriterSize(dst, 256<<10)}
+	return &blockCopier{src: src, dst: bufio.NewWriterSize(dst, 256<<10), out: dst}
+}
+
+// reset makes c pass the next block from src to dst.
+func (c *blockCopier) reset(src *bufio.Reader, dst io.Writer) {
+	c.src, c.out = src, dst
+	c.dst.Reset(dst)
 }
 
 // copy passes one block on, without the block info of the protocol, which must have been read. An empty block (no columns, no
 // rows), which ends a client's data, is read and not written. Errors are *engineError where the block is malformed,
 // the writer's where the engine refuses it, else the reader's.
 func (c *blockCopier) copy() (head blockHead, err error) {
-	columns, err := binary.ReadUvarint(c.src)
+	columns, err := c.uvarint()
 	if err != nil {
-		return head, unexpected(err)
+		return head, err
 	}
-	rows, err := binary.ReadUvarint(c.src)
+	rows, err := c.uvarint()
 	if err != nil {
-		return head, unexpected(err)
+		return head, err
 	}
 	if columns > maxBlockColumns {
 		return head, codeIncorrectData.errorf("a block announces %d columns; at most %d", columns, maxBlockColumns)
@@ -55,10 +62,9 @@ func (c *blockCopier) copy() (head blockHead, err error) {
 		if rows != 0 {
 			return head, codeIncorrectData.errorf("a block announces %d rows and no column", rows)
 		}
+		c.dst.Reset(c.out)
 		return head, nil
 	}
-	c.putUvarint(columns)
-	c.putUvarint(rows)
 	for range head.columns {
 		if _, err := c.str(maxNameLength); err != nil {
 			return head, err
@@ -261,18 +267,22 @@ func (c *blockCopier) uint64() (uint64, error) {
 	return binary.LittleEndian.Uint64(b), err
 }
 
+// uvarint passes on one number, in the very bytes it came in.
 func (c *blockCopier) uvarint() (uint64, error) {
-	v, err := binary.ReadUvarint(c.src)
-	if err != nil {
-		return 0, unexpected(err)
+	var v uint64
+	for i := range c.tmp {
+		b, err := c.src.ReadByte()
+		if err != nil {
+			return 0, unexpected(err)
+		}
+		c.tmp[i] = b
+		v |= uint64(b&0x7F) << (7 * i)
+		if b < 0x80 {
+			_, err := c.dst.Write(c.tmp[:i+1])
+			return v, err
+		}
 	}
-	c.putUvarint(v)
-	return v, nil
-}
-
-// putUvarint writes v. An error of the buffered writer comes back from its next flush.
-func (c *blockCopier) putUvarint(v uint64) {
-	c.dst.Write(c.tmp[:binary.PutUvarint(c.tmp[:], v)])
+	return 0, codeIncorrectData.errorf("a number of more than %d bytes", len(c.tmp))
 }
 
 // unexpected makes the end of input inside a packet an error of its own: io.EOF means between packets.

@@ -54,7 +54,7 @@ func (c errorCode) errorf(format string, args ...any) *engineError {
 
 var (
 	codePrefix = regexp.MustCompile(`^(?:Error: )?Code: (\d+)\. `)
-	nameSuffix = regexp.MustCompile(`(?s)\s*\(([A-Z][A-Z0-9_]+)\)\s*(?:\(version [^)]*\)\s*)?$`)
+	nameSuffix = regexp.MustCompile(`\s*\(([A-Z][A-Z0-9_]+)\)\s*$`)
 )
 
 // parseEngineError takes apart the text with which the library reports an exception:

@@ -46,6 +46,7 @@ func q(sql string, more ...string) string {
 }
 
 func TestHTTP(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	for _, row := range []struct {
 		name, method, url, body string
@@ -110,6 +111,7 @@ func TestHTTP(t *testing.T) {
 }
 
 func TestHTTPHeaders(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	resp, _ := do(t, s, "GET", q("SELECT 1 FORMAT JSON", "query_id", "mine"), "")
 	for name, want := range map[string]string{
@@ -132,6 +134,7 @@ func TestHTTPHeaders(t *testing.T) {
 
 // TestHTTPLarge streams a large result out and a large insert in, and a result that fails after its first bytes is broken off.
 func TestHTTPLarge(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	before := rss(t, s)
 	resp, err := http.Get("http://" + s.HTTPAddr() + q("SELECT number, repeat('x', 90) FROM numbers(3000000)"))
@@ -183,6 +186,7 @@ func TestHTTPLarge(t *testing.T) {
 
 // TestHTTPCancel: a client that leaves stops its query.
 func TestHTTPCancel(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	watch := open(t, s)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
@@ -40,8 +41,8 @@ type nativeConn struct {
 	buf  proto.Buffer
 	comp *compress.Writer
 
-	// compressed blocks of this client, read through a reader of their own
-	plain *bufio.Reader
+	plain *bufio.Reader // what the client's compressed blocks hold
+	cp    *blockCopier
 
 	rev  int
 	sess *session
@@ -52,6 +53,7 @@ func newNativeConn(eng *engine, id identity, log *slog.Logger, conn net.Conn) *n
 	c.r = bufio.NewReaderSize(conn, 256<<10)
 	c.w = bufio.NewWriterSize(deadlineWriter{conn}, 64<<10)
 	c.plain = bufio.NewReaderSize(compress.NewReader(c.r), 64<<10)
+	c.cp = newBlockCopier(c.r, io.Discard)
 	c.comp = compress.NewWriter(compress.LevelZero, compress.LZ4)
 	return c
 }
@@ -197,24 +199,30 @@ func (c *nativeConn) dataPacket(compressed bool, dst io.Writer) (blockHead, erro
 		src = c.plain
 	}
 	if err := readBlockInfo(src, c.rev); err != nil {
-		return blockHead{}, c.blockError(err)
+		return blockHead{}, blockError(err)
 	}
-	head, err := newBlockCopier(src, dst).copy()
+	c.cp.reset(src, dst)
+	head, err := c.cp.copy()
 	if err == nil && compressed && src.Buffered() > 0 {
 		err = codeIncorrectData.errorf("%d bytes after the end of a block in its compressed frame", src.Buffered())
 	}
-	return head, c.blockError(err)
+	return head, blockError(err)
 }
 
 var errClientCancelled = errors.New("the client cancelled the query")
 
-// blockError gives a broken compressed frame its code.
-func (c *nativeConn) blockError(err error) error {
+// blockError gives a broken compressed frame its code. What the connection itself says stays as it is.
+func blockError(err error) error {
 	var corrupted *compress.CorruptedDataErr
-	if errors.As(err, &corrupted) {
+	var ee *engineError
+	var ne net.Error
+	switch {
+	case err == nil || errors.As(err, &ee) || errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed):
+		return err
+	case errors.As(err, &corrupted):
 		return codeChecksumMismatch.errorf("Checksum doesn't match: corrupted data in a compressed block")
 	}
-	return err
+	return codeCannotDecompress.errorf("Cannot decompress a block: %s", err)
 }
 
 // query runs one query and sends everything up to its end of stream or exception. The error is nil as long as the
@@ -261,7 +269,8 @@ func (c *nativeConn) run(ctx context.Context, q query) error {
 		return err
 	}
 	if st.kind == kindInsert {
-		if st.data != "" {
+		// Clients that read the rows of a text themselves send the text up to them, blanks included.
+		if strings.Trim(st.data, " \t\r\n;") != "" {
 			return c.insertInline(st, q.params)
 		}
 		return c.insertRows(st, q)
@@ -520,7 +529,11 @@ func (c *nativeConn) block(code proto.ServerCode, native []byte, compressed bool
 
 // progress sends what has been done since the last time.
 func (c *nativeConn) progress(s stats) {
-	p := proto.Progress{Rows: s.readRows, Bytes: s.readBytes, WroteRows: s.writtenRows, WroteBytes: s.writtenBytes}
+	p := proto.Progress{Rows: s.readRows, Bytes: s.readBytes}
+	if proto.FeatureClientWriteInfo.In(c.rev) {
+		// Clients from before it take no progress packet after an INSERT's rows.
+		p.WroteRows, p.WroteBytes = s.writtenRows, s.writtenBytes
+	}
 	if p == (proto.Progress{}) {
 		return
 	}

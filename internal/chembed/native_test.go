@@ -142,6 +142,7 @@ func everyRow(i int) everyType {
 
 // TestEveryType inserts a row of every type and reads it back, whatever the compression.
 func TestEveryType(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	for name, comp := range compressions() {
 		t.Run(name, func(t *testing.T) {
@@ -205,6 +206,7 @@ func show(v reflect.Value) any {
 
 // TestExpressions reads results of types that no table column here has.
 func TestExpressions(t *testing.T) {
+	t.Parallel()
 	c := open(t, chtest.Start(t))
 	for _, row := range []struct{ sql, want string }{
 		{"SELECT NULL", "<nil>"},
@@ -247,6 +249,7 @@ func TestExpressions(t *testing.T) {
 
 // TestEmptyResults: a result without rows still has its columns.
 func TestEmptyResults(t *testing.T) {
+	t.Parallel()
 	c := open(t, chtest.Start(t))
 	for _, row := range []struct{ sql, want string }{
 		{"SELECT 1 AS a, 'x' AS b WHERE 0", "[a b]"},
@@ -271,6 +274,7 @@ func TestEmptyResults(t *testing.T) {
 
 // TestExceptions: the engine's own code and text reach the client, and the connection lives on.
 func TestExceptions(t *testing.T) {
+	t.Parallel()
 	c := open(t, chtest.Start(t), func(o *clickhouse.Options) { o.MaxOpenConns = 1 })
 	mustExec(t, c, "CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
 	for _, row := range []struct {
@@ -319,6 +323,7 @@ func TestExceptions(t *testing.T) {
 
 // TestRefusedInserts: a refused batch says why, and its connection can be used again.
 func TestRefusedInserts(t *testing.T) {
+	t.Parallel()
 	c := open(t, chtest.Start(t), func(o *clickhouse.Options) { o.MaxOpenConns = 1 })
 	mustExec(t, c, "CREATE TABLE t (a UInt8, CONSTRAINT small CHECK a < 100) ENGINE = MergeTree ORDER BY a")
 	for _, row := range []struct {
@@ -373,6 +378,7 @@ func insert(t testing.TB, c clickhouse.Conn, table string, first, rows int, opts
 
 // TestInsertForms: column lists, defaults, inline rows, INSERT … SELECT, and a batch sent in several blocks.
 func TestInsertForms(t *testing.T) {
+	t.Parallel()
 	c := open(t, chtest.Start(t))
 	mustExec(t, c, "CREATE TABLE t (a UInt32, `b c` String DEFAULT 'd', m UInt32 MATERIALIZED a + 1, al UInt32 ALIAS a, e UInt8 EPHEMERAL 7, f UInt32 DEFAULT e) ENGINE = MergeTree ORDER BY a")
 	send := func(sql string, rows ...[]any) {
@@ -440,6 +446,7 @@ func TestInsertForms(t *testing.T) {
 
 // TestLargeBatch: 100 000 rows in one batch, and a large result.
 func TestLargeBatch(t *testing.T) {
+	t.Parallel()
 	c := open(t, chtest.Start(t))
 	mustExec(t, c, "CREATE TABLE t (a UInt64, s String, l LowCardinality(String), ts DateTime64(3, 'UTC')) ENGINE = MergeTree ORDER BY a")
 	const rows = 100_000
@@ -486,6 +493,7 @@ func TestLargeBatch(t *testing.T) {
 
 // TestSettings: a query's settings hold for that query, a SET for the connection, and deduplication tokens work.
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	c := open(t, s, func(o *clickhouse.Options) {
 		o.MaxOpenConns = 1
@@ -556,6 +564,7 @@ func TestSettings(t *testing.T) {
 
 // TestViews: parameterised views, as the contract's, and sessions' own temporary tables.
 func TestViews(t *testing.T) {
+	t.Parallel()
 	c := open(t, chtest.Start(t), func(o *clickhouse.Options) { o.MaxOpenConns = 1 })
 	mustExec(t, c, "CREATE VIEW v AS SELECT toHour(toTimeZone(toDateTime('2026-07-01 00:00:00', 'UTC'), {tz:String})) AS h")
 	var h uint8
@@ -577,6 +586,7 @@ func TestViews(t *testing.T) {
 
 // TestMigrations runs goose over database/sql, as `huoma migrate` does.
 func TestMigrations(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	db, err := sql.Open("clickhouse", "clickhouse://default@"+s.Addr()+"/default")
 	if err != nil {
@@ -631,6 +641,7 @@ func TestMigrations(t *testing.T) {
 
 // TestHandshake: what is refused at the door, and what is not.
 func TestHandshake(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	for _, row := range []struct {
 		auth clickhouse.Auth
@@ -656,6 +667,7 @@ func TestHandshake(t *testing.T) {
 
 // TestCancel: a cancelled context stops the query in the engine, at once.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	c, watch := open(t, s), open(t, s)
 	const running = "SELECT count() FROM system.processes WHERE query LIKE '%sleepEachRow%' AND query NOT LIKE '%processes%'"
@@ -701,6 +713,7 @@ func until(t testing.TB, cond func() bool) {
 
 // TestManyConnections: 16 clients insert and read at once.
 func TestManyConnections(t *testing.T) {
+	t.Parallel()
 	c := open(t, chtest.Start(t), func(o *clickhouse.Options) { o.MaxOpenConns, o.MaxIdleConns = 16, 16 })
 	mustExec(t, c, "CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
 	var wg sync.WaitGroup

@@ -45,6 +45,7 @@ func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
 // TestKill kills the engine again and again while rows are inserted: every insert that was answered is there, and a retry
 // with its token adds nothing.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := chtest.StartDir(t, dir)
 	c := open(t, s)
@@ -110,6 +111,7 @@ func TestKill(t *testing.T) {
 
 // TestWaitsWhileDown: a client that connects while the engine is down is served once it is back.
 func TestWaitsWhileDown(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	pid := s.PID()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -126,6 +128,7 @@ func TestWaitsWhileDown(t *testing.T) {
 
 // TestClose: running queries end first, nothing is left behind, and the data directory can be used again at once.
 func TestClose(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := chtest.StartDir(t, dir)
 	c := open(t, s)
@@ -155,6 +158,7 @@ func TestClose(t *testing.T) {
 
 // TestRun ends with its context.
 func TestRun(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -167,6 +171,7 @@ func TestRun(t *testing.T) {
 
 // TestStartFailures: one sentence each, and nothing left running.
 func TestStartFailures(t *testing.T) {
+	t.Parallel()
 	taken := chtest.Start(t)
 	dir := t.TempDir()
 	held := chtest.StartDir(t, dir)
@@ -208,6 +213,7 @@ func TestStartFailures(t *testing.T) {
 
 // TestOrphan: a child whose parent was killed ends by itself.
 func TestOrphan(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "CHEMBED_TEST_PARENT="+t.TempDir())
 	out, err := cmd.StdoutPipe()
@@ -244,6 +250,7 @@ func orphanParent(dir string) {
 
 // TestMemory: what the engine needs at rest after work.
 func TestMemory(t *testing.T) {
+	t.Parallel()
 	s := chtest.Start(t)
 	c := open(t, s)
 	mustExec(t, c, "CREATE TABLE t (a UInt64, s String, l LowCardinality(String)) ENGINE = MergeTree ORDER BY a")
@@ -276,6 +283,7 @@ func TestNoLibrary(t *testing.T) {
 
 // TestChildAlone: started by a person, the hidden command says what it is.
 func TestChildAlone(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command(os.Args[0], chembed.ChildCommand)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

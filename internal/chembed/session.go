@@ -254,7 +254,11 @@ func (s *session) describeAll(sql string) (ordinary, all []column, err error) {
 // insertColumns returns the columns whose rows an INSERT wants: those of its list in that order, else all that the table
 // does not compute by itself.
 func (s *session) insertColumns(st statement) ([]column, error) {
-	ordinary, all, err := s.describeAll("DESCRIBE TABLE " + st.target)
+	target := st.target
+	if len(target) > 9 && strings.EqualFold(target[:8], "FUNCTION") && target[8] <= ' ' {
+		target = target[9:] // DESCRIBE takes a table function as it is
+	}
+	ordinary, all, err := s.describeAll("DESCRIBE TABLE " + target)
 	if err != nil || st.list == "" {
 		return ordinary, err
 	}
@@ -284,7 +288,7 @@ func (s *session) insertColumns(st statement) ([]column, error) {
 			return cols, flush()
 		case t.text == "*" || t.text == "(":
 			// `* EXCEPT (…)` and its like: what the engine makes of it.
-			return s.describe("DESCRIBE TABLE (SELECT " + inner + " FROM " + st.target + ")")
+			return s.describe("DESCRIBE TABLE (SELECT " + inner + " FROM " + target + ")")
 		case t.text == ",":
 			if err := flush(); err != nil {
 				return nil, err
