@@ -180,7 +180,7 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 	group.Add("scan worker", scan.Run)
 	group.Add("analytics worker", analytics.Run)
 	group.Add("start-up", func(ctx context.Context) error {
-		if err := answering(ctx, at.Gateway, scan.Ready, analytics.Ready); err != nil {
+		if err := answering(ctx, at.Gateway, func() bool { return scan.Owned() == inst.Partitions }, func() bool { return analytics.Ready() == nil }); err != nil {
 			return err
 		}
 		ready(at)

@@ -2,12 +2,12 @@ package allinone
 
 import "github.com/huoma/huoma/internal/chembed"
 
-// EngineCommand is the hidden first argument with which the program is started
-// again as the process of the embedded ClickHouse.
+// EngineCommand is the hidden first argument with which the embedded
+// ClickHouse starts this program again as its child. A main that calls Run
+// calls RunEngine when it sees it, before anything else.
 const EngineCommand = chembed.ChildCommand
 
-// RunEngine is that process, from early in main until it is told to stop or
-// its parent is gone. It returns the exit status.
+// RunEngine is the embedded ClickHouse's process. It returns the exit status.
 func RunEngine() int { return chembed.RunChild() }
 
 // EngineLibrary returns the path of the embedded ClickHouse's library, or an

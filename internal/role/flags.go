@@ -34,18 +34,6 @@ type NATS struct {
 	NATSNkey  string `name:"nats-nkey" help:"nkey seed file for NATS." type:"path"`
 }
 
-// Streams are the limits of the streams. They are applied when the streams
-// are made, and to existing ones where that loses nothing unasked.
-type Streams struct {
-	Partitions      int           `help:"Partitions of the log, fixed at installation; 0 takes what is installed, or 1." default:"0"`
-	Replicas        int           `help:"Copies of each stream; 3 on a NATS cluster." default:"1"`
-	EventsMaxAge    time.Duration `help:"How long the event stream keeps what happened." default:"720h"`
-	EventsMaxBytes  int64         `help:"Bytes the event stream may take; -1 for no limit." default:"-1"`
-	DecisionsMaxAge time.Duration `help:"How long the commit records are kept." default:"2160h"`
-	AlertsMaxAge    time.Duration `help:"How long alerts are kept." default:"2160h"`
-	DLQMaxAge       time.Duration `name:"dlq-max-age" help:"How long dead letters are kept." default:"2160h"`
-}
-
 // Instance names this process: host, role and process id. It is unique among
 // what runs at one time.
 func Instance(role string) string {
