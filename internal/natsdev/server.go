@@ -95,7 +95,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start NATS: %w", err), lock.Close())
 	}
-	l := &logger{log: o.Log.With("component", "nats-server"), fatal: make(chan string, 1)}
+	l := &logger{log: o.Log, fatal: make(chan string, 1)}
 	ns.SetLoggerV2(l, false, false, false)
 	s := &Server{ns: ns, lock: lock}
 	ns.Start()

@@ -491,8 +491,17 @@ func (cl *Claim) Rewind(ctx context.Context, from uint64) error {
 	if err := cl.open(); err != nil {
 		return err
 	}
+	lost := false
 	err := cl.c.retry(ctx, fmt.Sprintf("%s: rewind to %d", cl.what(), from), func(ctx context.Context) error {
-		_, err := cl.c.js.ResetConsumerToSequence(ctx, cl.o.Stream, cl.o.Durable, from)
+		cons, err := cl.c.js.Consumer(ctx, cl.o.Stream, cl.o.Durable)
+		if err != nil {
+			return err
+		}
+		if p := pinned(cons.CachedInfo()); p != "" && p != pin {
+			lost = true // while we were disconnected, say
+			return nil
+		}
+		_, err = cl.c.js.ResetConsumerToSequence(ctx, cl.o.Stream, cl.o.Durable, from)
 		return err
 	})
 	if err != nil {
@@ -502,6 +511,10 @@ func (cl *Claim) Rewind(ctx context.Context, from uint64) error {
 	defer cl.mu.Unlock()
 	if cl.closed {
 		return fmt.Errorf("%s: %w", cl.what(), ErrClosed)
+	}
+	if lost && cl.pin == pin {
+		cl.c.log.Info("no longer the owner", "consumer", cl.o.Durable)
+		cl.pin = ""
 	}
 	if cl.pin != pin && cl.pin != "" {
 		return nil // lost and won again in between: Next says so

@@ -64,6 +64,7 @@ type Conn struct {
 	closed chan struct{}
 
 	mu        sync.Mutex
+	lost      chan struct{} // closed at the next disconnect
 	inst      *Installation
 	snapshots jetstream.ObjectStore
 }
@@ -85,7 +86,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{log: o.Log.With("component", "nats"), addr: addr, closed: make(chan struct{})}
+	c := &Conn{log: o.Log.With("component", "nats"), addr: addr, closed: make(chan struct{}), lost: make(chan struct{})}
 	opts, err := c.options(o)
 	if err != nil {
 		return nil, err
@@ -123,6 +124,10 @@ func (c *Conn) options(o Options) ([]nats.Option, error) {
 		// again by who knows whether it still matters.
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			c.mu.Lock()
+			close(c.lost)
+			c.lost = make(chan struct{})
+			c.mu.Unlock()
 			if err == nil {
 				c.log.Info("disconnected")
 				return
@@ -286,12 +291,36 @@ func (c *Conn) gaveUp(ctx context.Context, what string, last error) error {
 	return fmt.Errorf("%s: no answer from NATS in time: %w", what, errors.Join(ctx.Err(), last))
 }
 
-// retry runs f until it succeeds, fails for good or ctx ends. Every attempt
-// has ackTimeout.
+// attempt is a context for one try of a request: it ends after ackTimeout, and
+// when the connection is lost, because then no answer will come. cancel must
+// be called.
+func (c *Conn) attempt(ctx context.Context) (once context.Context, cancel func()) {
+	c.mu.Lock()
+	lost := c.lost
+	c.mu.Unlock()
+	once, end := context.WithCancelCause(ctx)
+	t := time.NewTimer(ackTimeout)
+	go func() {
+		defer t.Stop()
+		select {
+		case <-t.C:
+			end(nats.ErrTimeout)
+		case <-lost:
+			end(nats.ErrDisconnected)
+		case <-once.Done():
+		}
+	}()
+	return once, func() { end(nil) }
+}
+
+// retry runs f until it succeeds, fails for good or ctx ends.
 func (c *Conn) retry(ctx context.Context, what string, f func(context.Context) error) error {
 	for attempt := 0; ; attempt++ {
-		once, cancel := context.WithTimeout(ctx, ackTimeout)
+		once, cancel := c.attempt(ctx)
 		err := f(once)
+		if err != nil && once.Err() != nil {
+			err = context.Cause(once)
+		}
 		cancel()
 		if err == nil {
 			return nil

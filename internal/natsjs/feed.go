@@ -84,9 +84,12 @@ func (c *Conn) followOnce(ctx context.Context, f *feed, fn func(*delivery) error
 	if len(f.filters) == 1 {
 		cfg.FilterSubject, cfg.FilterSubjects = f.filters[0], nil
 	}
-	once, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
+	once, cancel := c.attempt(ctx)
 	cons, err := c.js.CreateConsumer(once, f.stream, cfg)
+	if err != nil && once.Err() != nil {
+		err = context.Cause(once)
+	}
+	cancel()
 	if err != nil {
 		return err
 	}

@@ -16,16 +16,20 @@ import (
 )
 
 // AppendRecords stores records of a gateway, one message each, and returns
-// when all of them are stored. A record whose acknowledgement got lost is
+// when all of them are stored. Records of one partition are stored in the
+// order given: whoever has seen a producer's record knows that all before it
+// are there. They are cheapest with one record a partition. A record whose acknowledgement got lost is
 // published again with the same id, and the server keeps one. It gives up when
 // ctx ends: then some may be stored and some not, and the same records may be
 // given again. ErrTooLarge: a record is larger than the server takes; none is
 // stored.
 func (c *Conn) AppendRecords(ctx context.Context, records []events.Record) error {
-	msgs := make([]*nats.Msg, len(records))
-	for i, r := range records {
+	const what = "store records"
+	var rounds [][]*nats.Msg // the n-th has the n-th record of each partition
+	nth := map[int]int{}
+	for _, r := range records {
 		n := strconv.FormatUint(r.Number, 10)
-		msgs[i] = &nats.Msg{
+		m := &nats.Msg{
 			Subject: events.StoredSubject(r.Partition, events.KindGateway),
 			Header: nats.Header{
 				events.HeaderMsgID:       {r.Producer + "." + strconv.Itoa(r.Partition) + "." + n},
@@ -35,8 +39,21 @@ func (c *Conn) AppendRecords(ctx context.Context, records []events.Record) error
 			},
 			Data: r.Payload,
 		}
+		if err := c.checkSize(what, m); err != nil {
+			return err
+		}
+		i := nth[r.Partition]
+		if nth[r.Partition]++; i == len(rounds) {
+			rounds = append(rounds, nil)
+		}
+		rounds[i] = append(rounds[i], m)
 	}
-	return c.publishAll(ctx, "store records", msgs)
+	for _, msgs := range rounds {
+		if err := c.publishAll(ctx, what, msgs); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // PublishAlerts stores alerts for subscribers, each once by its id within the
@@ -192,8 +209,8 @@ func (c *Conn) checkSize(what string, m *nats.Msg) error {
 }
 
 // publishAll stores messages and returns when all are acknowledged, trying
-// those again whose outcome is not known. Messages go out in order, and a
-// later attempt keeps it among what is left.
+// those again whose outcome is not known. In what order they end up stored is
+// open.
 func (c *Conn) publishAll(ctx context.Context, what string, msgs []*nats.Msg) error {
 	for _, m := range msgs {
 		if err := c.checkSize(what, m); err != nil {
