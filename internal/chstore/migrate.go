@@ -205,7 +205,7 @@ func MigrationSQL(database string, retentionDays int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `-- The schema of Huoma, version %d. Run it with clickhouse-client --multiquery.
 -- The program's own user then needs no more than:
---   GRANT SELECT, INSERT ON %s.* TO …;
+--   GRANT SELECT, INSERT ON %s.* TO <user>
 
 CREATE DATABASE IF NOT EXISTS %s;
 USE %s;

@@ -52,8 +52,8 @@ func insertSettings(token string) clickhouse.Settings {
 	}
 }
 
-// insert stores the rows as one block under the token. Columns are appended whole: 100 000 scans that way take about half the time and a tenth of the
-// allocations of appending row by row.
+// insert stores the rows as one block under the token. Columns are appended whole: for 100 000 scans that takes 0.31 to 0.45 s and 1.6 million
+// allocations, appending row by row 0.39 to 0.45 s and 2.3 million (2 cores under load; sending takes 0.5 to 0.7 s either way).
 func insert[R any](ctx context.Context, s *Store, t table[R], rows []R, token string) error {
 	if token == "" {
 		return ErrReused
