@@ -1,7 +1,7 @@
 package events
 
 import (
-	"fmt"
+	"errors"
 	"math"
 	"strings"
 
@@ -79,7 +79,7 @@ func (s *Scan) check() *Error {
 		textField{"data.country", s.Country, MaxName}, textField{"data.province", s.Province, MaxName},
 		textField{"data.city", s.City, MaxName}, textField{"data.device_model", s.DeviceModel, MaxName},
 		textField{"data.os", s.OS, MaxName}, textField{"data.app", s.App, MaxName},
-		textField{"data.referer_host", s.RefererHost, MaxName}, textField{"data.click_id", s.ClickID, MaxName},
+		textField{"data.referrer_host", s.RefererHost, MaxName}, textField{"data.click_id", s.ClickID, MaxName},
 		textField{"data.answered_rule", s.AnsweredRule, MaxName})
 }
 
@@ -138,24 +138,17 @@ func checkValue(v string) *Error {
 }
 
 func (d *CodeData) check() *Error {
+	err := d.Validate()
+	var field *code.FieldError
 	switch {
-	case d.ID == "":
-		return fail(CodeMissingField, "data.id", "name the code")
-	case d.Revision == 0:
-		return fail(CodeMissingField, "data.revision", "give the definition's revision, from 1")
-	case d.Profile == "":
-		return fail(CodeMissingField, "data.profile", "name the profile")
-	case len(d.Targets) == 0:
-		return fail(CodeMissingField, "data.targets", "give at least one target")
-	case d.MintedAt.IsZero():
-		return fail(CodeMissingField, "data.minted_at", "say when the code was minted")
+	case err == nil:
+		return nil
+	case !errors.As(err, &field):
+		return fail(CodeInvalid, "data", "%v", err)
+	case field.Missing:
+		return fail(CodeMissingField, "data."+field.Field, "%s", field.Reason)
 	}
-	for i, r := range d.Rules {
-		if err := r.Validate(); err != nil {
-			return fail(CodeInvalid, fmt.Sprintf("data.rules[%d]", i), "%v", err)
-		}
-	}
-	return nil
+	return fail(CodeInvalid, "data."+field.Field, "%s", field.Reason)
 }
 
 func (f *Forged) check() *Error {

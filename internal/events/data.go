@@ -55,7 +55,7 @@ type Scan struct {
 	DeviceModel  string `json:"device_model,omitzero"`
 	OS           string `json:"os,omitzero"`
 	App          string `json:"app,omitzero"`
-	RefererHost  string `json:"referer_host,omitzero"`
+	RefererHost  string `json:"referrer_host,omitzero"`
 	UTM          *UTM   `json:"utm,omitempty"`
 	Target       *int   `json:"target,omitempty"` // a target's number, from 0
 	ClickID      string `json:"click_id,omitzero"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -75,6 +76,9 @@ func ParseBatch(b []byte) ([]*Event, error) {
 	items, err := Split(b)
 	if err != nil {
 		return nil, err
+	}
+	if len(items) > MaxBatch {
+		return nil, fail(CodeTooMany, "", "the batch has %d events; at most %d are taken at once", len(items), MaxBatch)
 	}
 	out := make([]*Event, 0, len(items))
 	for i, item := range items {
@@ -202,10 +206,11 @@ func parse(b []byte) (*Event, error) {
 }
 
 // parseTime reads RFC 3339 with a zone. Ours are written with milliseconds or
-// finer; fewer digits are taken too, because common encoders trim zeros.
+// finer; fewer digits are taken too, because common encoders trim zeros. What
+// is finer than a nanosecond is cut off.
 func parseTime(v string) (time.Time, *Error) {
-	at, err := time.Parse(time.RFC3339Nano, v)
-	if err != nil || strings.Contains(v, ",") {
+	var at time.Time
+	if err := at.UnmarshalText([]byte(v)); err != nil { // stricter than time.Parse
 		return time.Time{}, fail(CodeWrongUnit, "time", "write RFC 3339 with a zone, such as 2026-01-31T08:15:30.250Z")
 	}
 	if y := at.UTC().Year(); y < 1970 || y > 2261 {
@@ -236,19 +241,41 @@ func extensions(raw jsontext.Value) ([]Extension, error) {
 		if err != nil {
 			return nil, jsonError("", err)
 		}
-		switch v.Kind() {
-		case '"', 't', 'f', '0':
-		default:
-			return nil, fail(CodeInvalid, n, "an extension attribute is a string, boolean or number")
-		}
-		if len(v) > MaxText {
-			return nil, fail(CodeTooLarge, n, "is %d bytes; at most %d are allowed", len(v), MaxText)
+		if err := extension(n, v); err != nil {
+			return nil, err
 		}
 		if out = append(out, Extension{Name: n, Value: bytes.Clone(v)}); len(out) > 32 {
 			return nil, fail(CodeTooMany, n, "at most 32 extension attributes are allowed")
 		}
 	}
 	return out, nil
+}
+
+// extension holds an extension attribute's value to the types of CloudEvents:
+// string, boolean, 32-bit whole number.
+func extension(name string, v jsontext.Value) error {
+	if len(v) > MaxText {
+		return fail(CodeTooLarge, name, "is %d bytes; at most %d are allowed", len(v), MaxText)
+	}
+	switch v.Kind() {
+	case 't', 'f':
+		return nil
+	case '0':
+		if _, err := strconv.ParseInt(string(v), 10, 32); err != nil {
+			return fail(CodeWrongUnit, name, "a number in an extension attribute is whole and has at most 32 bits: send others as a string")
+		}
+		return nil
+	case '"':
+		s, err := jsontext.AppendUnquote(nil, v)
+		if err != nil {
+			return jsonError(name, err)
+		}
+		if err := text(name, string(s), MaxText); err != nil {
+			return err
+		}
+		return nil
+	}
+	return fail(CodeInvalid, name, "an extension attribute is a string, boolean or whole number")
 }
 
 func validAttribute(n string) bool {
@@ -370,10 +397,7 @@ func jsonError(under string, err error) error {
 	if errors.As(err, &own) {
 		return own
 	}
-	path := func(p jsontext.Pointer) string {
-		field := strings.ReplaceAll(strings.Trim(string(p), "/"), "/", ".")
-		return clip(strings.Trim(under+"."+field, "."))
-	}
+	path := func(p jsontext.Pointer) string { return fieldPath(under, p) }
 	var syn *jsontext.SyntacticError
 	if errors.As(err, &syn) {
 		if errors.Is(err, jsontext.ErrDuplicateName) {
@@ -392,6 +416,22 @@ func jsonError(under string, err error) error {
 		return fail(CodeInvalid, path(sem.JSONPointer), "%s cannot be read as %s", kindName(sem.JSONKind), goName(sem))
 	}
 	return fail(CodeMalformed, under, "the JSON cannot be read")
+}
+
+// fieldPath writes a pointer as people do: data.rules[0].window.
+func fieldPath(under string, p jsontext.Pointer) string {
+	path := under
+	for token := range p.Tokens() {
+		switch _, err := strconv.ParseUint(token, 10, 32); {
+		case err == nil:
+			path += "[" + token + "]"
+		case path == "":
+			path = token
+		default:
+			path += "." + token
+		}
+	}
+	return clip(path)
 }
 
 func kindName(k jsontext.Kind) string {

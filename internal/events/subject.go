@@ -83,7 +83,10 @@ func StoredKind(subject string) (partition int, kind string, ok bool) {
 	}
 	p, kind, ok := strings.Cut(rest, ".")
 	n, err := strconv.Atoi(p)
-	return n, kind, ok && err == nil
+	if !ok || err != nil || n < 0 || strconv.Itoa(n) != p || kind == "" {
+		return 0, "", false
+	}
+	return n, kind, true
 }
 
 // ScheduleSubject is where the timer of a code is kept: one a code, replaced

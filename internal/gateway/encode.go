@@ -44,7 +44,7 @@ func (s *scanned) append(b []byte) ([]byte, error) {
 	text(`"device_model":`, d.DeviceModel)
 	text(`"os":`, d.OS)
 	text(`"app":`, d.App)
-	text(`"referer_host":`, d.RefererHost)
+	text(`"referrer_host":`, d.RefererHost)
 	if u := d.UTM; u != nil {
 		b = append(b, `"utm":{`...)
 		text(`"source":`, u.Source)
