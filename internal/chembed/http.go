@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"runtime"
@@ -35,6 +36,10 @@ type httpRequest struct {
 
 func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-ClickHouse-Server-Display-Name", "huoma")
+	if why := foreign(r); why != "" {
+		plain(w, http.StatusForbidden, why)
+		return
+	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		h.fail(w, codeBadRequest.errorf("the URL's parameters cannot be read: %s", err))
@@ -54,6 +59,27 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.serveQuery(w, r, values)
 	}
+}
+
+// foreign says why a request is not answered that a web page elsewhere may have had a browser on this machine send: there is no
+// password to stop it.
+func foreign(r *http.Request) string {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if ip := net.ParseIP(strings.Trim(host, "[]")); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "The embedded ClickHouse answers on this machine only: ask for it as 127.0.0.1 or localhost."
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+	default:
+		return "The embedded ClickHouse does not answer web pages of other sites."
+	}
+	if o := r.Header.Get("Origin"); o != "" && o != "http://"+r.Host {
+		return "The embedded ClickHouse does not answer web pages of other sites."
+	}
+	return ""
 }
 
 func (h *httpHandler) serveQuery(w http.ResponseWriter, r *http.Request, values url.Values) {
@@ -194,7 +220,7 @@ func (h *httpHandler) run(ctx context.Context, req *httpRequest, out *httpOutput
 	if err := sess.apply(req.settings); err != nil {
 		return err
 	}
-	if req.readonly && sess.applied["readonly"] != "1" {
+	if req.readonly && sess.applied["readonly"] != "1" { // which allows less still
 		if err := sess.exec("SET readonly = 2"); err != nil {
 			return err
 		}

@@ -24,6 +24,9 @@ func do(t testing.TB, s *chembed.Server, method, params, body string, header ...
 	}
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
+		if header[i] == "Host" {
+			req.Host = header[i+1]
+		}
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -96,6 +99,12 @@ func TestHTTP(t *testing.T) {
 		{name: "content encoding", method: "POST", url: "/", body: "x", header: []string{"Content-Encoding", "gzip"}, status: 501, want: "Code: 48. …"},
 		{name: "large query", method: "POST", url: "/", body: "SELECT '" + strings.Repeat("x", 17<<20) + "'", status: 413, want: "Code: 223. …"},
 		{name: "show", method: "GET", url: q("SHOW TABLES"), status: 200, want: "t\n"},
+		{name: "a page elsewhere", method: "POST", url: q("DROP TABLE t"), header: []string{"Origin", "https://example.com"}, status: 403, want: "The embedded ClickHouse does not…"},
+		{name: "a page elsewhere reads", method: "GET", url: q("SELECT 1"), header: []string{"Sec-Fetch-Site", "cross-site"}, status: 403, want: "The embedded ClickHouse does not…"},
+		{name: "a name that was made to lead here", method: "GET", url: q("SELECT 1"), header: []string{"Host", "example.com:8123"}, status: 403, want: "The embedded ClickHouse answers on this machine only…"},
+		{name: "readonly of the client's", method: "GET", url: q("SELECT getSetting('readonly')", "readonly", "1"), status: 200, want: "1\n"},
+		{name: "readonly cannot be lifted", method: "GET", url: q("DROP TABLE t", "readonly", "0"), status: 500, want: "Code: 164. …"},
+		{name: "readonly cannot be lifted in the query", method: "GET", url: q("SELECT 1 SETTINGS readonly = 0"), status: 500, want: "Code: 164. …"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			resp, body := do(t, s, row.method, row.url, row.body, row.header...)

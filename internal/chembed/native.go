@@ -264,8 +264,9 @@ func (c *nativeConn) run(ctx context.Context, q query) error {
 		return errorCode{62, "SYNTAX_ERROR"}.errorf("Empty query")
 	}
 	if st.kind == kindSet {
-		c.sess.settled()
-	} else if err := c.sess.apply(q.settings); err != nil {
+		return c.sess.change(st.text)
+	}
+	if err := c.sess.apply(q.settings); err != nil {
 		return err
 	}
 	if st.kind == kindInsert {

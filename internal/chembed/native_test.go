@@ -352,6 +352,29 @@ func TestRefusedInserts(t *testing.T) {
 	if err := b.Send(); !errors.As(err, &ex) || ex.Code != 469 {
 		t.Errorf("a row against a constraint: got %v, want code 469", err)
 	}
+	// Refused at the first of many blocks, while the others are still coming.
+	ctx := clickhouse.Context(t.Context(), clickhouse.WithSettings(clickhouse.Settings{"min_insert_block_size_rows": 1, "min_insert_block_size_bytes": 1, "max_insert_block_size": 1}))
+	many, err := c.PrepareBatch(ctx, "INSERT INTO t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer many.Close()
+	for range 50 {
+		for range 1000 {
+			if err := many.Append(uint8(200)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err = many.Flush(); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = many.Send()
+	}
+	if !errors.As(err, &ex) || ex.Code != 469 {
+		t.Errorf("many blocks against a constraint: got %v, want code 469", err)
+	}
 	insert(t, c, "t", 0, 3)
 	if n := count(t, c, "SELECT count() FROM t"); n != 3 {
 		t.Errorf("got %d rows, want 3", n)
@@ -516,6 +539,9 @@ func TestSettings(t *testing.T) {
 		{value("async_insert"), "false"},
 		{value("async_insert", with(clickhouse.Settings{"async_insert": 1})), "true"},
 		{value("async_insert"), "false"},
+		{value("readonly", with(clickhouse.Settings{"readonly": 1, "max_threads": 2})), "1"},
+		{value("readonly"), "0"},
+		{value("max_block_size", with(clickhouse.Settings{"log_comment": "mine"})), "1234"},
 	} {
 		if step.got != step.want {
 			t.Errorf("got %s, want %s", step.got, step.want)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -235,6 +237,49 @@ func TestOrphan(t *testing.T) {
 	}
 	cmd.Wait()
 	until(t, func() bool { return !alive(child) })
+}
+
+// TestStandardInputEnds: where the kernel does not tell a child of its parent's death, the end of its standard input does.
+func TestStandardInputEnds(t *testing.T) {
+	t.Parallel()
+	library, err := chembed.FindLibrary("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], chembed.ChildCommand)
+	var addr string
+	for range 2 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		f, err := ln.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		cmd.ExtraFiles, addr = append(cmd.ExtraFiles, f), ln.Addr().String()
+	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(stdin, "{\"Library\": %q, \"DataDir\": %q}\n", library, t.TempDir())
+	resp, err := http.Get("http://" + addr + "/ping")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, stderr.String())
+	}
 }
 
 // orphanParent is what TestOrphan starts: a parent that tells its child's id and stays.

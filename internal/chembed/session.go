@@ -34,23 +34,33 @@ type session struct {
 
 // openSession opens a session whose current database is the given one, or `default` if that is empty.
 func openSession(eng *engine, database string) (*session, error) {
-	conn, err := eng.connect()
-	if err != nil {
+	s := &session{eng: eng, id: rand.Text()}
+	if err := s.open(database); err != nil {
 		return nil, err
-	}
-	s := &session{eng: eng, conn: conn, id: rand.Text(), applied: map[string]string{}, original: map[string]string{}}
-	if err := s.exec("SET log_comment = " + quote(s.id)); err != nil {
-		s.close()
-		return nil, err
-	}
-	if database != "" && database != "default" {
-		if err := s.exec("USE " + quoteName(database)); err != nil {
-			s.close()
-			return nil, err
-		}
 	}
 	return s, nil
 }
+
+// open gives s an engine connection with nothing on it but the current database.
+func (s *session) open(database string) (err error) {
+	if s.conn, err = s.eng.connect(); err != nil {
+		return err
+	}
+	s.applied, s.original = map[string]string{}, map[string]string{}
+	if err = s.mark(); err == nil && database != "" && database != "default" {
+		err = s.exec("USE " + quoteName(database))
+	}
+	if err != nil {
+		s.close()
+	}
+	return err
+}
+
+// mark makes the session's queries findable.
+func (s *session) mark() error { return s.exec("SET " + markSetting + " = " + quote(s.id)) }
+
+// markSetting holds the session's id. It has no meaning for the engine, and a client's value for it is not taken.
+const markSetting = "log_comment"
 
 func (s *session) close() { s.conn.close() }
 
@@ -62,68 +72,86 @@ func (s *session) exec(sql string) error {
 // apply brings a query's settings into force and those of the query before out of it. Settings which a client made with
 // SET stay, as they are the session's own.
 func (s *session) apply(settings []setting) error {
-	var sets []string
 	wanted := make(map[string]string, len(settings))
 	for _, st := range settings {
-		wanted[st.name] = st.value
-	}
-	for name := range s.applied {
-		if _, keep := wanted[name]; !keep {
-			sets = append(sets, quoteName(name)+" = "+s.original[name])
+		if st.name != markSetting {
+			wanted[st.name] = st.value
 		}
 	}
-	if err := s.learn(settings); err != nil {
+	if err := s.putBack(func(name string) bool { _, keep := wanted[name]; return !keep }); err != nil {
 		return err
 	}
-	next := make(map[string]string, len(settings))
+	if err := s.learn(wanted); err != nil {
+		return err
+	}
 	for _, st := range settings {
-		if s.original[st.name] == "" {
+		if _, ok := wanted[st.name]; ok && s.original[st.name] == "" {
 			if st.important {
 				return errorCode{115, "UNKNOWN_SETTING"}.errorf("Unknown setting '%s'", clipPlain(st.name))
 			}
-			continue
+			delete(wanted, st.name)
 		}
-		next[st.name] = wanted[st.name]
-		if was, ok := s.applied[st.name]; !ok || was != wanted[st.name] {
-			sets = append(sets, quoteName(st.name)+" = "+quote(wanted[st.name]))
+	}
+	var sets []string
+	for name, value := range wanted {
+		if was, ok := s.applied[name]; !ok || was != value {
+			sets = append(sets, quoteName(name)+" = "+quote(value))
+			s.applied[name] = value
 		}
 	}
 	if len(sets) == 0 {
 		return nil
 	}
-	if err := s.exec("SET " + strings.Join(sets, ", ")); err != nil {
-		// The engine refuses such a list as a whole or stops within it: put everything back.
-		s.restore(next)
+	err := s.exec("SET " + strings.Join(sets, ", "))
+	if err != nil {
+		// The engine may have stopped in the middle of the list.
+		err = errors.Join(err, s.putBack(func(string) bool { return true }))
+	}
+	return err
+}
+
+// putBack takes those settings of the last query out of force whose names are chosen.
+func (s *session) putBack(chosen func(name string) bool) error {
+	var sets []string
+	for name := range s.applied {
+		if chosen(name) {
+			sets = append(sets, quoteName(name)+" = "+s.original[name])
+			delete(s.applied, name)
+		}
+	}
+	if len(sets) == 0 || s.exec("SET "+strings.Join(sets, ", ")) == nil {
+		return nil
+	}
+	// The query has locked the door behind itself: readonly = 1. A new connection is without its settings.
+	out, _, err := s.conn.query("SELECT currentDatabase()", "RawBLOB")
+	if err != nil {
 		return err
 	}
-	s.applied = next
+	s.close()
+	return s.open(string(out))
+}
+
+// change runs a statement that changes the session's own settings, with no query's settings in force, and forgets what the
+// settings were.
+func (s *session) change(sql string) error {
+	if err := s.putBack(func(string) bool { return true }); err != nil {
+		return err
+	}
+	s.original = map[string]string{}
+	if err := s.exec(sql); err != nil {
+		return err
+	}
+	// Refused where the client has just made the session read-only: it stays marked unless it chose that very setting.
+	_ = s.mark()
 	return nil
 }
 
-// restore puts back every setting of the last query and of more.
-func (s *session) restore(more map[string]string) {
-	for name := range more {
-		s.applied[name] = ""
-	}
-	for name := range s.applied {
-		// One by one: a name that cannot be set back must not keep the others from it.
-		_ = s.exec("SET " + quoteName(name) + " = " + s.original[name])
-	}
-	s.applied = map[string]string{}
-}
-
-// settled puts the session's own settings in force before a statement that changes them, and forgets what they were.
-func (s *session) settled() {
-	s.restore(nil)
-	s.original = map[string]string{}
-}
-
 // learn asks the engine what the settings are now, to put them back later.
-func (s *session) learn(settings []setting) error {
+func (s *session) learn(settings map[string]string) error {
 	var unknown []string
-	for _, st := range settings {
-		if _, ok := s.original[st.name]; !ok {
-			unknown = append(unknown, quote(st.name))
+	for name := range settings {
+		if _, ok := s.original[name]; !ok {
+			unknown = append(unknown, quote(name))
 		}
 	}
 	if len(unknown) == 0 {
@@ -133,9 +161,9 @@ func (s *session) learn(settings []setting) error {
 	if err != nil {
 		return err
 	}
-	for _, st := range settings {
-		if _, ok := s.original[st.name]; !ok {
-			s.original[st.name] = ""
+	for name := range settings {
+		if _, ok := s.original[name]; !ok {
+			s.original[name] = ""
 		}
 	}
 	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
@@ -187,7 +215,7 @@ func (e *engine) kill(id string) {
 	defer e.mu.Unlock()
 	if e.first != nil {
 		// An error means that there is nothing to kill, or that the engine is about to fail anyway.
-		_, _, _ = e.first.query("KILL QUERY WHERE Settings['log_comment'] = "+quote(id)+" ASYNC", "Null")
+		_, _, _ = e.first.query("KILL QUERY WHERE Settings['"+markSetting+"'] = "+quote(id)+" ASYNC", "Null")
 	}
 }
 
