@@ -99,7 +99,7 @@ func (a *alertRing) close() {
 	}
 }
 
-// newest returns at most n alerts that want agrees to, newest first.
+// newest returns the newest n alerts that want agrees to, oldest first.
 func (a *alertRing) newest(n int, want func(*events.Event) bool) []*events.Event {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -109,6 +109,7 @@ func (a *alertRing) newest(n int, want func(*events.Event) bool) []*events.Event
 			out = append(out, a.list[i])
 		}
 	}
+	slices.Reverse(out)
 	return out
 }
 
@@ -136,7 +137,8 @@ type alertsAnswer struct {
 	Alerts []*events.Event `json:"alerts"`
 }
 
-// listAlerts answers GET /v1/alerts: the newest first.
+// listAlerts answers GET /v1/alerts: the newest of those kept, in the order
+// they came.
 func (g *Gateway) listAlerts(w http.ResponseWriter, r *http.Request) error {
 	q, err := query(r, "kind", "code", "since", "limit")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 )
 
 type listAnswer struct {
-	Codes      []codeAnswer `json:"codes"`
-	NextCursor string       `json:"next_cursor,omitzero"` // absent: that was all
+	Codes []codeAnswer `json:"codes"`
+	Next  string       `json:"next,omitzero"` // absent: that was all
 }
 
 // place orders codes: the newest mint first, then by id.
@@ -31,7 +31,7 @@ func (a place) before(b place) bool {
 	return a.id < b.id
 }
 
-// cursor writes a place as the opaque text of a list's next_cursor.
+// cursor writes a place as the opaque text of a list's next.
 func (a place) cursor() string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(a.minted))
@@ -43,7 +43,7 @@ func (a place) cursor() string {
 func parseCursor(s string) (place, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(b) != 16 || len(s) != 22 {
-		return place{}, problem(http.StatusBadRequest, "bad_cursor", "use the next_cursor of the answer before, to the letter").at("cursor")
+		return place{}, problem(http.StatusBadRequest, "bad_cursor", "use the next of the answer before, to the letter").at("cursor")
 	}
 	return place{int64(binary.BigEndian.Uint64(b[:8])), token.CodeID(binary.BigEndian.Uint64(b[8:]))}, nil
 }
@@ -114,7 +114,7 @@ func (g *Gateway) listCodes(w http.ResponseWriter, r *http.Request) error {
 	out := listAnswer{Codes: []codeAnswer{}}
 	for i, p := range page {
 		if i == limit {
-			out.NextCursor = page[i-1].cursor()
+			out.Next = page[i-1].cursor()
 			break
 		}
 		k, ok := g.mirror.get(p.id, now)
