@@ -3,9 +3,11 @@ package natsjs
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -16,10 +18,9 @@ import (
 
 const (
 	snapshotChunk = 256 << 10
-	// snapshotStall is how long a read may be without progress. A snapshot
-	// that is replaced while it is read loses its chunks, and the read would
-	// wait for ever.
-	snapshotStall = 5 * time.Second
+	// snapshotStall is how long a read may be without progress before it is
+	// begun anew.
+	snapshotStall = 2 * time.Second
 )
 
 func snapshotName(partition int) string { return "snapshot." + strconv.Itoa(partition) }
@@ -43,11 +44,7 @@ func (c *Conn) SaveSnapshot(ctx context.Context, partition int, snapshot []byte)
 // events.ErrNotFound: there is none.
 func (c *Conn) LoadSnapshot(ctx context.Context, partition int) (snapshot []byte, err error) {
 	err = c.retryLong(ctx, fmt.Sprintf("load snapshot of partition %d", partition), func(ctx context.Context) error {
-		store, err := c.store(ctx)
-		if err != nil {
-			return err
-		}
-		snapshot, err = readObject(ctx, store, snapshotName(partition))
+		snapshot, err = c.readObject(ctx, snapshotName(partition))
 		return err
 	})
 	if err != nil {
@@ -56,51 +53,63 @@ func (c *Conn) LoadSnapshot(ctx context.Context, partition int) (snapshot []byte
 	return snapshot, nil
 }
 
-// readObject reads an object whole. It stops when nothing comes any more.
-func readObject(ctx context.Context, store jetstream.ObjectStore, name string) ([]byte, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stalled := time.AfterFunc(snapshotStall, func() { cancel(errStalled) })
-	defer stalled.Stop()
-	r, err := store.Get(ctx, name)
-	if err != nil {
-		return nil, stallOr(ctx, err)
+// readObject reads an object whole. The library's reader waits for ever when
+// the object is replaced under its hands, which removes the chunks it reads;
+// here that is errReplaced.
+func (c *Conn) readObject(ctx context.Context, name string) ([]byte, error) {
+	stream, prefix := "OBJ_"+events.BucketState, "$O."+events.BucketState
+	once, cancel := c.attempt(ctx)
+	m, err := c.last(once, stream, prefix+".M."+base64.URLEncoding.EncodeToString([]byte(name)))
+	if err != nil && once.Err() != nil {
+		err = context.Cause(once)
 	}
-	defer r.Close()
-	info, err := r.Info()
+	cancel()
 	if err != nil {
 		return nil, err
 	}
-	b := bytes.NewBuffer(make([]byte, 0, info.Size))
-	for {
-		n, err := io.CopyN(b, r, snapshotChunk)
-		if n > 0 {
+	var info jetstream.ObjectInfo
+	if err := json.Unmarshal(m.Data, &info); err != nil {
+		return nil, err
+	}
+	if info.Deleted {
+		return nil, jetstream.ErrObjectNotFound
+	}
+	b := make([]byte, 0, info.Size)
+	if info.Chunks > 0 {
+		reading, stop := context.WithCancel(ctx)
+		defer stop()
+		chunks := uint32(0)
+		// Caught up before the last chunk, or nothing more comes: the rest is
+		// not there any more.
+		stalled := time.AfterFunc(snapshotStall, stop)
+		defer stalled.Stop()
+		f := feed{stream: stream, filters: []string{prefix + ".C." + info.NUID}, next: 1, caught: stop}
+		err := c.follow(reading, &f, func(d *delivery) error {
 			stalled.Reset(snapshotStall)
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, stallOr(ctx, err)
+			b = append(b, d.Data...)
+			if chunks++; chunks == info.Chunks {
+				return errDone
+			}
+			return nil
+		})
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case reading.Err() != nil && chunks < info.Chunks:
+			return nil, errReplaced
+		case err != nil && reading.Err() == nil:
+			return nil, err
 		}
 	}
-	if err := r.Error(); err != nil {
-		return nil, stallOr(ctx, err)
+	sum := sha256.New()
+	sum.Write(b)
+	if uint64(len(b)) != info.Size || jetstream.GetObjectDigestValue(sum) != info.Digest {
+		return nil, errReplaced
 	}
-	if uint64(b.Len()) != info.Size {
-		return nil, errStalled
-	}
-	return b.Bytes(), nil
+	return b, nil
 }
 
-var errStalled = errors.New("it was replaced or cut off while being read")
-
-func stallOr(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errStalled) {
-		return errStalled
-	}
-	return err
-}
+var errReplaced = errors.New("what was read does not match its digest: it was replaced meanwhile, or is damaged")
 
 // retryLong is retry for what takes as long as it takes.
 func (c *Conn) retryLong(ctx context.Context, what string, f func(context.Context) error) error {
@@ -111,7 +120,7 @@ func (c *Conn) retryLong(ctx context.Context, what string, f func(context.Contex
 			return nil
 		case c.nc.IsClosed():
 			return fmt.Errorf("%s: %w", what, ErrClosed)
-		case ctx.Err() == nil && !passing(err) && !errors.Is(err, errStalled) && !errors.Is(err, jetstream.ErrDigestMismatch):
+		case ctx.Err() == nil && !passing(err) && !errors.Is(err, errReplaced):
 			return notFound(what, err)
 		case ctx.Err() != nil || !c.pause(ctx, attempt):
 			return c.gaveUp(ctx, what, err)
