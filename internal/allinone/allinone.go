@@ -34,7 +34,8 @@ type Options struct {
 	ClickHouseHTTPAddr string
 	ClickHouseURL      string // another server to use instead
 
-	Partitions          int // 0: what is installed, or 1
+	Streams             role.Streams // how the log's streams should be
+	RelaxedSync         bool         // embedded NATS: sync files now and then, not before each acknowledgement
 	TrustedProxies      string
 	RegisteredDomains   []string
 	AllowPrivateTargets bool
@@ -99,7 +100,7 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 
 	at.NATS = o.NATSURL
 	if o.NATSURL == "" {
-		ns, err := natsdev.Start(natsdev.Options{Addr: o.NATSAddr, StoreDir: filepath.Join(o.DataDir, "nats"), Log: o.Log.With("component", "nats-server")})
+		ns, err := natsdev.Start(natsdev.Options{Addr: o.NATSAddr, StoreDir: filepath.Join(o.DataDir, "nats"), RelaxedSync: o.RelaxedSync, Log: o.Log.With("component", "nats-server")})
 		if err != nil {
 			return err
 		}
@@ -137,7 +138,7 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 	if err != nil {
 		return err
 	}
-	inst, err := conn.Ensure(ctx, natsjs.Config{Partitions: o.Partitions})
+	inst, err := role.Install(ctx, conn, o.Streams)
 	if err != nil {
 		return err
 	}

@@ -3,11 +3,9 @@ package role
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/natsjs"
 )
 
@@ -22,22 +20,6 @@ func Connect(ctx context.Context, n NATS, name string, wait bool, log *slog.Logg
 		return err
 	}, func(err error) bool { return errors.Is(err, natsjs.ErrUnreachable) })
 	return conn, err
-}
-
-// installed is the installation on conn, waiting for it to be set up.
-func installed(ctx context.Context, conn *natsjs.Conn, told int, log *slog.Logger) (natsjs.Installation, error) {
-	var inst natsjs.Installation
-	err := waiting(ctx, true, log, "the streams; `huoma migrate` or another role's start makes them", func() (err error) {
-		inst, err = conn.Installation(ctx)
-		return err
-	}, func(err error) bool { return errors.Is(err, events.ErrNotFound) })
-	if err != nil {
-		return inst, err
-	}
-	if told != 0 && told != inst.Partitions {
-		return inst, fmt.Errorf("this installation has %d partitions, not %d: a number of partitions is for life; leave --partitions out", inst.Partitions, told)
-	}
-	return inst, nil
 }
 
 // Pauses between tries of what is waited for.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -53,4 +54,18 @@ func (h *Health) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// serving runs work beside its health checks at addr.
+func serving(ctx context.Context, addr string, registry *prometheus.Registry, name string, log *slog.Logger, work func(context.Context, *readiness) error) error {
+	var r readiness
+	health, err := NewHealth(addr, registry, r.check)
+	if err != nil {
+		return err
+	}
+	log.Info(name+" starts", "addr", health.Addr())
+	var group Group
+	group.Add(name, func(ctx context.Context) error { return work(ctx, &r) })
+	group.Add("health", health.Run)
+	return group.Run(ctx)
 }
