@@ -56,6 +56,10 @@ type grammar struct {
 // Main runs the command that args (without the program's name) asks for and
 // returns the exit status. It blocks until the command is done or ctx ends.
 func (a *App) Main(ctx context.Context, args []string) int {
+	if len(args) == 0 {
+		_ = a.run(ctx, []string{"--help"}) // nothing was asked for: say what can be
+		return exitUsage
+	}
 	err := a.run(ctx, args)
 	var done exited
 	var usage *usageError
@@ -117,14 +121,6 @@ func (a *App) run(ctx context.Context, args []string) (err error) {
 	)
 	if err != nil {
 		return err
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-		defer func() {
-			if err == exited(exitOK) {
-				err = exited(exitUsage) // the help is printed, but nothing was asked for
-			}
-		}()
 	}
 	kctx, err := parser.Parse(args)
 	if err != nil {

@@ -72,9 +72,7 @@ func (r *runner) scan(ctx context.Context, client *http.Client, it Item, jars ma
 		}
 		var op *net.OpError
 		if !errors.As(err, &op) || op.Op != "dial" { // it may have been stored all the same
-			r.mu.Lock()
-			r.sum.Unsure++
-			r.mu.Unlock()
+			r.unsure()
 		}
 		return "", "", away{errors.New("no answer from the gateway")} // the cause would quote the token
 	}
@@ -83,7 +81,8 @@ func (r *runner) scan(ctx context.Context, client *http.Client, it Item, jars ma
 	id, verdict = resp.Header.Get(headerEvent), resp.Header.Get(headerVerdict)
 	switch {
 	case id != "":
-	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
+	case resp.StatusCode >= 500:
+		r.unsure() // what could not be stored in time may have been stored after all
 		return "", "", away{fmt.Errorf("the gateway answered %s", resp.Status)}
 	default:
 		return "", "", fmt.Errorf("the gateway answered %s without saying which event it stored: is --gateway the address of a gateway?", resp.Status)
@@ -92,4 +91,10 @@ func (r *runner) scan(ctx context.Context, client *http.Client, it Item, jars ma
 		jars[v.Visitor] = cookies
 	}
 	return id, strings.ToLower(verdict), nil
+}
+
+func (r *runner) unsure() {
+	r.mu.Lock()
+	r.sum.Unsure++
+	r.mu.Unlock()
 }

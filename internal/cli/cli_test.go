@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWrongUsageIsStatusTwoAndOneSentence(t *testing.T) {
+	for _, row := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"mnit"}, "mnit"},
+		{[]string{"up", "--partitions", "x"}, "--partitions"},
+		{[]string{"up", "--partitions", "-3"}, "--partitions"},
+		{[]string{"up", "--log-format", "xml"}, "--log-format"},
+		{[]string{"up", "--no-such-flag"}, "--no-such-flag"},
+		{[]string{"demo", "--rate", "0"}, "--rate"},
+		{[]string{"mint"}, "say where the code leads"},
+		{[]string{"mint", "https://example.com", "--rule", "limit=5"}, "window"},
+		{[]string{"mint", "https://example.com", "--rule", "limit=0,window=3s"}, "limit"},
+		{[]string{"mint", "https://example.com", "--rule", "speed=5"}, "speed"},
+		{[]string{"mint", "https://example.com", "--capacity", "1,2"}, "2 capacities for 1 targets"},
+		{[]string{"mint", "https://example.com", "--out", "codes.pdf"}, ".pdf"},
+		{[]string{"mint", "--picture", "/no/such/picture.png"}, "cannot be read"},
+		{[]string{"mint", "https://example.com", "--gateway", "localhost:8080"}, "--gateway"},
+		{[]string{"scan"}, "<code>"},
+		{[]string{"scan", "x", "--count", "0"}, "--count"},
+		{[]string{"codes", "change", "0123456789ab"}, "say what to change"},
+		{[]string{"codes", "change", "0123456789ab", "--fields", "{"}, "--fields"},
+		{[]string{"alerts", "--since", "yesterday"}, "--since"},
+		{[]string{"query", ""}, "empty"},
+		{[]string{"query", "SELECT 1", "--json", "--format", "CSV"}, "--format CSV"},
+		{[]string{"query", "SELECT 1", "--clickhouse-http", "127.0.0.1"}, "--clickhouse-http"},
+		{[]string{"simulate", "--events", "0"}, "--events"},
+		{[]string{"simulate", "--hours", "30"}, "--hours"},
+		{[]string{"simulate", "--direct", "2"}, "--direct"},
+		{[]string{"simulate", "--rate", "-1"}, "--rate"},
+		{[]string{"replay"}, "--dlq"},
+		{[]string{"replay", "--dlq"}, "say what to do"},
+		{[]string{"replay", "--dlq", "--list", "--retry", "too_old"}, "--list"},
+		{[]string{"migrate", "--clickhouse-url", "http://x"}, "--clickhouse-url"},
+		{[]string{"migrate", "--retention-days", "-1"}, "--retention-days"},
+	} {
+		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
+			r := run(t, row.args...)
+			if r.code != exitUsage {
+				t.Errorf("exit status %d, want %d: %s", r.code, exitUsage, r.stderr)
+			}
+			if !strings.HasPrefix(r.stderr, "huoma: ") || strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, row.want) {
+				t.Errorf("standard error %q, want one line with %q", r.stderr, row.want)
+			}
+			if r.out != "" {
+				t.Errorf("standard output %q, want none", r.out)
+			}
+		})
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("not an image"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	away := []string{"--gateway", "http://127.0.0.1:1", "--data", dir}
+	for _, row := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no gateway", append([]string{"codes"}, away...), "huoma up"},
+		{"no gateway, scan", append([]string{"scan", "0123456789ab"}, away...), "huoma up"},
+		{"no gateway, simulate", append([]string{"simulate"}, away...), "huoma up"},
+		{"no gateway, follow", append([]string{"alerts", "--follow"}, away...), "huoma up"},
+		{"no clickhouse", []string{"query", "SELECT 1", "--clickhouse-http", "http://127.0.0.1:1"}, "--clickhouse-http"},
+		{"no clickhouse, migrate", []string{"migrate", "--clickhouse-url", "clickhouse://127.0.0.1:1/huoma"}, "--clickhouse-url"},
+		{"no nats", []string{"replay", "--dlq", "--list", "--nats-url", "nats://user:secret@127.0.0.1:1"}, "--nats-url"},
+		{"no csv", append([]string{"mint", "--from", filepath.Join(dir, "none.csv")}, away...), "--from"},
+		{"out is a file", append([]string{"mint", "https://example.com", "--out", file}, away...), "--out"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := run(t, row.args...)
+			if r.code != exitError {
+				t.Errorf("exit status %d, want %d: %s", r.code, exitError, r.stderr)
+			}
+			if !strings.HasPrefix(r.stderr, "huoma: ") || strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, row.want) {
+				t.Errorf("standard error %q, want one line with %q", r.stderr, row.want)
+			}
+			if strings.Contains(r.stderr, "secret") {
+				t.Errorf("standard error %q has a password", r.stderr)
+			}
+		})
+	}
+}
+
+func TestHelpListsFlagsWithDefaultsAndEnvironment(t *testing.T) {
+	out := run(t, "up", "--help").ok(t)
+	flat := strings.Join(strings.Fields(out), " ")
+	for _, flag := range []string{
+		"--addr", "--public-url", "--data", "--nats-addr", "--nats-url", "--clickhouse-addr", "--clickhouse-http-addr", "--clickhouse-url", "--partitions",
+		"--api-key", "--trusted-proxies", "--log-format", "--ready-file", "--allow-private-targets", "--registered-domains", "--keyring",
+	} {
+		env := "$HUOMA_" + strings.ToUpper(strings.ReplaceAll(flag[2:], "-", "_")) + "]"
+		if !strings.Contains(flat, flag) || !strings.Contains(flat, env) {
+			t.Errorf("the help misses %s or %s", flag, env)
+		}
+	}
+	for _, value := range []string{"127.0.0.1:8080", "127.0.0.1:4222", "127.0.0.1:9000", "127.0.0.1:8123", "./data", "text"} {
+		if !strings.Contains(flat, "(default "+value+")") {
+			t.Errorf("the help misses the default %s", value)
+		}
+	}
+	// Every command has a help of its own, and says what it is.
+	for _, name := range []string{"up", "demo", "mint", "scan", "codes list", "codes change", "alerts", "query", "simulate", "replay", "migrate", "doctor"} {
+		if out := run(t, append(strings.Fields(name), "--help")...).ok(t); !strings.Contains(out, "Usage: huoma "+name) {
+			t.Errorf("huoma %s --help says %q", name, out)
+		}
+	}
+	if r := run(t); r.code != exitUsage || !strings.Contains(r.out, "Usage: huoma") {
+		t.Errorf("without a command: status %d, %q", r.code, r.out)
+	}
+	if out := run(t, "--version").ok(t); !strings.HasPrefix(out, "huoma ") {
+		t.Errorf("version %q", out)
+	}
+}
+
+func TestFlagElseEnvironmentElseDefault(t *testing.T) {
+	var got UpOptions
+	app := func() *App {
+		return &App{Up: func(_ context.Context, o UpOptions, _ func(Addresses)) error { got = o; return nil }}
+	}
+	data := t.TempDir()
+	runApp(t, app(), "", "up", "--data", data).ok(t)
+	if got.Addr != "127.0.0.1:8080" || got.NATSAddr != "127.0.0.1:4222" || got.ClickHouseHTTPAddr != "127.0.0.1:8123" || got.LogFormat != "text" || got.Partitions != 0 {
+		t.Errorf("defaults: %+v", got)
+	}
+	if !strings.HasPrefix(got.APIKey, "hk_") || len(got.APIKey) < 30 {
+		t.Error("no key was drawn")
+	}
+	t.Setenv("HUOMA_ADDR", "127.0.0.1:1000")
+	t.Setenv("HUOMA_DATA", data)
+	t.Setenv("HUOMA_CLICKHOUSE_HTTP_ADDR", "127.0.0.1:2000")
+	t.Setenv("HUOMA_API_KEY", "from-the-environment")
+	t.Setenv("HUOMA_REGISTERED_DOMAINS", "example.com,example.org")
+	t.Setenv("HUOMA_ALLOW_PRIVATE_TARGETS", "true")
+	runApp(t, app(), "", "up", "--addr", "127.0.0.1:3000").ok(t)
+	if got.Addr != "127.0.0.1:3000" || got.ClickHouseHTTPAddr != "127.0.0.1:2000" || got.APIKey != "from-the-environment" || got.Data != data ||
+		len(got.RegisteredDomains) != 2 || !got.AllowPrivateTargets {
+		t.Errorf("flag, then environment: %+v", got)
+	}
+}
+
+func TestProblemsAreToldInTheGatewaysWords(t *testing.T) {
+	answer := func(status int, body string) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(body))
+		}))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	for _, row := range []struct {
+		name, gateway, want string
+	}{
+		{"field", answer(400, `{"status":400,"code":"missing_field","field":"targets","detail":"give at least one"}`), "huoma: targets: give at least one\n"},
+		{"wrong key", answer(401, `{"status":401,"code":"unauthorized","detail":"no"}`), "--api-key"},
+		{"not ours", answer(500, `<html>`), "500"},
+		{"not JSON", answer(200, `<html>`), "does not answer like a gateway"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := run(t, "codes", "--gateway", row.gateway, "--data", t.TempDir())
+			if r.code != exitError || !strings.Contains(r.stderr, row.want) {
+				t.Errorf("status %d, %q, want %q", r.code, r.stderr, row.want)
+			}
+		})
+	}
+}
+
+func TestProgressIsForTerminals(t *testing.T) {
+	var quiet lockedBuffer
+	p := newProgress(&quiet, "events")
+	p.update(1, 2)
+	p.done()
+	if quiet.String() != "" {
+		t.Errorf("progress in a pipe: %q", quiet.String())
+	}
+	if got, want := progressLine("events", 2500, 10_000, 2*time.Second), "events [######..................] 2500/10000  1250/s  6s left"; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestTableAlignsWideCharacters(t *testing.T) {
+	var out lockedBuffer
+	if err := table(&out, [][]string{{"NAME", "N"}, {"活码", "1"}, {"long name", "2"}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "NAME       N\n活码       1\nlong name  2\n"; out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+	if got := plain("a\x1b[2Jb\u009bc"); got != "a [2Jb c" {
+		t.Errorf("control characters reach the terminal: %q", got)
+	}
+}
