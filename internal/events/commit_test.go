@@ -1,0 +1,180 @@
+package events
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/huoma/huoma/internal/code"
+	"github.com/huoma/huoma/internal/risk"
+)
+
+var at = time.Date(2026, 1, 31, 8, 15, 30, 250_000_001, time.UTC)
+
+// lived is a code that has been through everything a snapshot must carry.
+func lived(t testing.TB) *code.State {
+	e, err := Parse([]byte(event(TypeCodeMinted, strings.Replace(definition, `"dedupe":"0s"`, `"dedupe":"1m"`, 1))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := code.New(e.Data.(*CodeData).Definition)
+	for i := range 9 {
+		s.Apply(code.Input{ID: fmt.Sprint("e", i), Scan: &code.Scan{Visitor: "o:1", Picture: fmt.Sprint(i % 7), Device: "Mi 5", Province: "云南"}}, at.Add(time.Duration(i)*time.Second))
+	}
+	s.Apply(code.Input{ID: "m", Member: &code.Member{Kind: code.Snapshot, Count: 170}}, at.Add(10*time.Second))
+	if len(s.Locks(at.Add(10*time.Second))) != 1 || !s.Targets[0].Warned {
+		t.Fatalf("not much of a life: %+v", s.View())
+	}
+	return s
+}
+
+func record(t testing.TB) *Commit {
+	c := &Commit{
+		Version: CommitVersion, Partition: 3, Step: 7, Owner: "w1", Time: at, Reached: Place{Seq: 12, Idx: 4, More: true},
+		Codes: []code.View{lived(t).View()}, Dead: []Dead{{Seq: 11, Idx: 1, Reason: CodeWrongUnit}},
+		Totals: Totals{Scans: 1, Members: 2, Conversions: 3, Codes: 4, Forged: 5, Decisions: 6, Alerts: 7, Repeated: 8, Dead: 9},
+	}
+	for i, x := range canonical {
+		e, err := Parse([]byte(x))
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch e.Data.(type) {
+		case *Decision:
+			c.Decisions = append(c.Decisions, e)
+		case *Alert:
+			c.Alerts = append(c.Alerts, e)
+		case *Scan:
+			target := i
+			c.Items = append(c.Items, Item{Seq: uint64(i), Idx: i, At: at, Event: e, Verdict: code.Locked, Rule: "frequency", Target: &target})
+		default:
+			c.Items = append(c.Items, Item{Seq: uint64(i), At: at, Event: e})
+		}
+	}
+	return c
+}
+
+func TestCommitRoundTrip(t *testing.T) {
+	for name, c := range map[string]*Commit{"full": record(t), "empty": {Version: CommitVersion, Step: 1, Owner: "w", Time: at}} {
+		b, err := c.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseCommit(b)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, b)
+		}
+		again, err := got.Marshal()
+		if err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%s: %v\n got %s\nwant %s", name, err, again, b)
+		}
+		if got.Step != c.Step || got.Reached != c.Reached || got.Totals != c.Totals || len(got.Items) != len(c.Items) || !got.Time.Equal(c.Time) {
+			t.Errorf("%s: read %+v", name, got)
+		}
+	}
+}
+
+func TestParseCommitRefuses(t *testing.T) {
+	b, err := record(t).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct{ old, new, says string }{
+		"cut off":         {string(b), string(b[:len(b)-1]), string(CodeMalformed)},
+		"a newer version": {`{"v":1,`, `{"v":2,`, "upgrade it"},
+		"no version":      {`{"v":1,`, `{`, "upgrade it"},
+		"a bad event":     {`"variant":8`, `"variant":9`, string(CodeInvalid)},
+		"a field twice":   {`{"v":1,`, `{"v":1,"v":1,`, string(CodeDuplicateField)},
+	} {
+		if !bytes.Contains(b, []byte(row.old)) {
+			t.Fatalf("no %s", row.old)
+		}
+		if _, err := ParseCommit(bytes.Replace(b, []byte(row.old), []byte(row.new), 1)); err == nil || !strings.Contains(err.Error(), row.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	c := record(t)
+	c.Owner = "\xff"
+	if _, err := c.Marshal(); err == nil {
+		t.Error("invalid UTF-8 was written")
+	}
+}
+
+func TestPlaceCovers(t *testing.T) {
+	whole, part := Place{Seq: 5}, Place{Seq: 5, Idx: 2, More: true}
+	for _, row := range []struct {
+		seq         uint64
+		idx         int
+		whole, part bool
+	}{{4, 0, true, true}, {4, 99, true, true}, {5, 0, true, true}, {5, 2, true, true}, {5, 3, true, false}, {6, 0, false, false}} {
+		if whole.Covers(row.seq, row.idx) != row.whole || part.Covers(row.seq, row.idx) != row.part {
+			t.Errorf("(%d, %d): %v %v, want %v %v", row.seq, row.idx, whole.Covers(row.seq, row.idx), part.Covers(row.seq, row.idx), row.whole, row.part)
+		}
+	}
+	if (Place{}).Covers(1, 0) {
+		t.Error("a new partition has decided its first event")
+	}
+}
+
+func TestSnapshotRoundTrip(t *testing.T) {
+	state := lived(t)
+	s := &Snapshot{
+		Version: SnapshotVersion, Partition: 3, Step: 7, CommitSeq: 1 << 60, Reached: Place{Seq: 12, Idx: 4, More: true}, Totals: Totals{Scans: 9},
+		Codes: []code.Saved{state.Save()}, Seen: []Seen{{ID: "e1", At: at.Unix()}}, Producers: map[string]uint64{"gw1": 3, "gw2": 1<<64 - 1},
+	}
+	b, err := s.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadSnapshot(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(v any) string {
+		b, err := json.Marshal(v, json.Deterministic(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if a, b := text(got), text(s); a != b {
+		t.Errorf("read %s\nwant %s", a, b)
+	}
+	// And the state that comes out of it decides on as the one that went in.
+	restored, in := code.Restore(got.Codes[0]), code.Input{ID: "x", Scan: &code.Scan{Visitor: "o:1", Picture: "9"}}
+	if a, b := text(restored.Apply(in, at.Add(time.Minute))), text(state.Apply(in, at.Add(time.Minute))); a != b || !strings.Contains(a, `"locked"`) {
+		t.Errorf("decides %s\nwant %s", a, b)
+	}
+	if rules := restored.Def.Rules; len(rules) != 1 || rules[0].Scope != risk.ScopeVisitor {
+		t.Errorf("rules %+v", rules)
+	}
+}
+
+func TestReadSnapshotRefuses(t *testing.T) {
+	good, err := (&Snapshot{Version: SnapshotVersion}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, err := (&Snapshot{Version: SnapshotVersion + 1}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer enc.Close()
+	for name, b := range map[string][]byte{
+		"nothing": nil, "no zstd": []byte(`{"v":1}`), "cut off": good[:len(good)-2], "a newer version": newer,
+		"no JSON": enc.EncodeAll([]byte("hello"), nil), "half of it": enc.EncodeAll([]byte(`{"v":1,`), nil),
+	} {
+		if _, err := ReadSnapshot(bytes.NewReader(b)); err == nil {
+			t.Errorf("%s: passed", name)
+		}
+	}
+}
