@@ -111,7 +111,7 @@ func some[T any](g *Gen, p int, f func() T) (v T) {
 	return v
 }
 
-func (g *Gen) visitor() string { return fmt.Sprintf("v%03d", g.rng.IntN(120)) }
+func (g *Gen) visitor() string { return fmt.Sprintf("v%03d", g.rng.IntN(40)) }
 
 func (g *Gen) event() *events.Event {
 	e := &events.Event{ID: g.id("e"), Source: "test", Subject: pick(g, g.Codes...), Time: g.now.Add(-time.Duration(g.rng.IntN(3000)) * time.Millisecond)}
@@ -124,7 +124,7 @@ func (g *Gen) event() *events.Event {
 	}
 	n := g.rng.IntN(3)
 	switch r := g.rng.IntN(100); {
-	case r < 62:
+	case r < 55:
 		e.Type = events.TypeScan
 		id := some(g, 70, func() string { return g.id("k") })
 		if id != "" {
@@ -140,14 +140,14 @@ func (g *Gen) event() *events.Event {
 			s.UTM = &events.UTM{Source: pick(g, "poster", "flyer", ""), Medium: pick(g, "print", ""), Campaign: pick(g, "spring", "summer", ""), Term: "t", Content: "c"}
 		}
 		if g.rng.IntN(30) == 0 {
-			e.Historical, e.Time = true, e.Time.AddDate(0, -g.rng.IntN(30), 0)
+			e.Historical, e.Time = true, e.Time.AddDate(0, -g.rng.IntN(4), 0)
 		}
 		e.Data = s
-	case r < 76:
+	case r < 70:
 		e.Type, e.Data = events.TypeMemberJoined, &events.Member{Target: &n, Visitor: some(g, 60, g.visitor), ClickID: some(g, 60, click)}
-	case r < 80:
+	case r < 73:
 		e.Type, e.Data = events.TypeMemberLeft, &events.Member{Target: &n, Visitor: some(g, 60, g.visitor)}
-	case r < 83:
+	case r < 76:
 		count := int64(g.rng.IntN(200))
 		e.Type, e.Data = events.TypeMemberSnapshot, &events.MemberSnapshot{Target: &n, Count: &count}
 	case r < 97:
