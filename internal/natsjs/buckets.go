@@ -105,7 +105,7 @@ func (c *Conn) put(ctx context.Context, what, bucket, key string, value []byte, 
 		if err == nil {
 			return got, nil
 		}
-		if ctx.Err() == nil && !c.nc.IsClosed() {
+		if ctx.Err() == nil && !c.ended() {
 			switch {
 			case wrongLast(err):
 				last, at, gerr := c.get(ctx, what, bucket, key)

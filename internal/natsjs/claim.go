@@ -102,7 +102,7 @@ func (c *Conn) Claim(ctx context.Context, o ClaimOptions) (*Claim, error) {
 		o.RunBytes = DefaultRunBytes
 	}
 	// One message of the largest size must always fit a request.
-	o.RunBytes = max(o.RunBytes, 4*c.MaxPayload())
+	o.RunBytes = max(o.RunBytes, 2*(c.MaxPayload()+64<<10))
 	cl := &Claim{
 		c: c, o: o, reconnects: c.nc.Stats().Reconnects,
 		stop: make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}, 1),

@@ -97,7 +97,7 @@ func (c *Conn) AppendCommit(ctx context.Context, partition int, expected uint64,
 		if err == nil {
 			return seq, nil
 		}
-		if ctx.Err() == nil && !c.nc.IsClosed() {
+		if ctx.Err() == nil && !c.ended() {
 			switch {
 			case wrongLast(err):
 				// Ours may be the record that is there, by an earlier

@@ -178,7 +178,7 @@ func (c *Conn) MaxPayload() int { return int(c.nc.MaxPayload()) }
 // Close lets what is under way end, for at most a few seconds, and closes the
 // connection. Calls under way fail with ErrClosed or their context's error.
 func (c *Conn) Close() error {
-	if c.nc.IsClosed() {
+	if c.ended() {
 		return nil
 	}
 	if err := c.nc.Drain(); err != nil {
@@ -195,6 +195,9 @@ func (c *Conn) Close() error {
 	}
 	return nil
 }
+
+// ended: Close was called.
+func (c *Conn) ended() bool { return c.nc.IsClosed() || c.nc.IsDraining() }
 
 // redact is the list of servers without users, passwords and tokens.
 func redact(list string) (string, error) {
@@ -282,7 +285,7 @@ func (c *Conn) pause(ctx context.Context, attempt int) bool {
 // gaveUp is the error of a call that tried until its context ended: both the
 // context's error and the last reason are in its chain.
 func (c *Conn) gaveUp(ctx context.Context, what string, last error) error {
-	if c.nc.IsClosed() {
+	if c.ended() {
 		return fmt.Errorf("%s: %w", what, ErrClosed)
 	}
 	if !c.Connected() {
@@ -325,7 +328,7 @@ func (c *Conn) retry(ctx context.Context, what string, f func(context.Context) e
 		if err == nil {
 			return nil
 		}
-		if c.nc.IsClosed() {
+		if c.ended() {
 			return fmt.Errorf("%s: %w", what, ErrClosed)
 		}
 		if !passing(err) {

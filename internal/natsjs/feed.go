@@ -51,7 +51,7 @@ func (c *Conn) follow(ctx context.Context, f *feed, fn func(*delivery) error) er
 				return nil
 			}
 			return failed.error
-		case c.nc.IsClosed():
+		case c.ended():
 			return fmt.Errorf("%s: %w", what, ErrClosed)
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -96,7 +96,7 @@ func (c *Conn) followOnce(ctx context.Context, f *feed, fn func(*delivery) error
 	info := cons.CachedInfo()
 	defer c.forget(f.stream, info.Name)
 
-	r := reader{wake: make(chan struct{}, 1), expect: 1, room: max(feedBytes, 2*c.MaxPayload())}
+	r := reader{wake: make(chan struct{}, 1), expect: 1, room: max(feedBytes, c.MaxPayload()+64<<10)}
 	r.p, err = c.newPuller(f.stream, info.Name, r.take, r.answered)
 	if err != nil {
 		return err

@@ -223,7 +223,7 @@ func (c *Conn) publishAll(ctx context.Context, what string, msgs []*nats.Msg) er
 		if len(again) == 0 && err == nil {
 			return nil
 		}
-		if c.nc.IsClosed() {
+		if c.ended() {
 			return fmt.Errorf("%s: %w", what, ErrClosed)
 		}
 		if !passing(err) && ctx.Err() == nil {

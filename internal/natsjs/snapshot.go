@@ -118,7 +118,7 @@ func (c *Conn) retryLong(ctx context.Context, what string, f func(context.Contex
 		switch {
 		case err == nil:
 			return nil
-		case c.nc.IsClosed():
+		case c.ended():
 			return fmt.Errorf("%s: %w", what, ErrClosed)
 		case ctx.Err() == nil && !passing(err) && !errors.Is(err, errReplaced):
 			return notFound(what, err)

@@ -21,6 +21,7 @@ func quiet(t testing.TB, cl *Claim, d time.Duration) {
 }
 
 func TestOneOfTwoOwns(t *testing.T) {
+	t.Parallel()
 	s, c1 := install(t, 1)
 	c2 := connect(t, s.URL())
 	first := claim(t, c1, ClaimOptions{})
@@ -35,6 +36,7 @@ func TestOneOfTwoOwns(t *testing.T) {
 
 // An owner whose program takes its time is the owner still.
 func TestSlowOwnerStaysOwner(t *testing.T) {
+	t.Parallel()
 	s, c1 := install(t, 1)
 	first := claim(t, c1, ClaimOptions{RunMessages: 4})
 	appendRecords(t, c1, 0, 1, 500)
@@ -72,8 +74,10 @@ func TestCloseHandsOverAtOnce(t *testing.T) {
 // The owner vanishes with messages it had and did not do. Nothing new comes:
 // what it had must come to the other one all the same.
 func TestVanishedOwnerIsReplaced(t *testing.T) {
+	t.Parallel()
 	for _, more := range []bool{false, true} {
 		t.Run(map[bool]string{false: "quiet", true: "busy"}[more], func(t *testing.T) {
+			t.Parallel()
 			s, c1 := install(t, 1)
 			wire := natstest.NewProxy(t, s.URL())
 			// It has fetched all there is, so that nothing is left to deliver.
