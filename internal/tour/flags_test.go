@@ -1,6 +1,7 @@
 package tour
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,32 +10,50 @@ import (
 	"testing"
 )
 
-// The tables of flags in the README are what the programs say with --help. A table stands between
+var update = flag.Bool("update", false, "write the tables of flags into the documents")
+
+// The tables of flags in the documents are what the programs say with --help. A table stands between
 //
 //	<!-- flags: huoma up -->
 //	<!-- end of flags -->
-func TestReadmeListsEveryFlag(t *testing.T) {
-	text := read(t, "README.md")
-	tables := regexp.MustCompile(`(?s)<!-- flags: ([a-z -]+) -->\n(.*?)<!-- end of flags -->`).FindAllStringSubmatch(text, -1)
-	if len(tables) == 0 {
-		t.Fatal("README.md has no table of flags")
-	}
+//
+// and `go test ./internal/tour -run ListEveryFlag -update` writes them anew.
+func TestDocumentsListEveryFlag(t *testing.T) {
+	tables := regexp.MustCompile(`(?s)<!-- flags: ([a-z -]+) -->\n(.*?)<!-- end of flags -->`)
 	bin := programs(t)
-	for _, m := range tables {
-		command := strings.Fields(m[1])
-		cmd := exec.Command(filepath.Join(bin, command[0]), append(command[1:], "--help")...)
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
-		cmd.Dir = t.TempDir()
-		out, err := cmd.Output()
-		if err != nil {
-			t.Errorf("%s --help: %v", m[1], err)
-			continue
+	for _, document := range []string{"README.md", "docs/configuration.md"} {
+		text := read(t, document)
+		if !tables.MatchString(text) {
+			t.Errorf("%s has no table of flags", document)
 		}
-		want := flagTable(strings.ReplaceAll(string(out), cmd.Dir, "."))
-		if strings.TrimSpace(m[2]) != strings.TrimSpace(want) {
-			t.Errorf("README.md has other flags than %s --help; it should say\n%s", m[1], want)
+		for _, m := range tables.FindAllStringSubmatch(text, -1) {
+			want := flagTable(help(t, bin, strings.Fields(m[1])))
+			switch {
+			case m[2] == want:
+			case *update:
+				text = strings.Replace(text, m[0], "<!-- flags: "+m[1]+" -->\n"+want+"<!-- end of flags -->", 1)
+			default:
+				t.Errorf("%s has other flags than %s --help; run go test ./internal/tour -run ListEveryFlag -update, or write\n%s", document, m[1], want)
+			}
+		}
+		if *update {
+			if err := os.WriteFile(filepath.Join(root, document), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+}
+
+// help is what a command says of itself where nothing is configured.
+func help(t *testing.T, bin string, command []string) string {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(bin, command[0]), append(command[1:], "--help")...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v --help: %v", command, err)
+	}
+	return string(out)
 }
 
 var (
@@ -45,15 +64,15 @@ var (
 
 // flagTable makes a table of the flags that a help text lists.
 func flagTable(help string) string {
-	type flag struct{ name, text string }
-	var flags []flag
+	type option struct{ name, text string }
+	var flags []option
 	listing := false
 	for line := range strings.Lines(help) {
 		line = strings.TrimRight(line, "\n")
 		m := flagLine.FindStringSubmatch(line)
 		switch {
 		case m != nil:
-			flags = append(flags, flag{m[1], m[2]})
+			flags = append(flags, option{m[1], m[2]})
 			listing = true
 		case listing && strings.HasPrefix(line, "        "):
 			last := &flags[len(flags)-1]
