@@ -45,7 +45,7 @@ func (s *scanned) append(b []byte) ([]byte, error) {
 	text(`"os":`, d.OS)
 	text(`"app":`, d.App)
 	text(`"referrer_host":`, d.RefererHost)
-	if u := d.UTM; u != nil {
+	if u := d.UTM; u != nil && *u != (events.UTM{}) {
 		b = append(b, `"utm":{`...)
 		text(`"source":`, u.Source)
 		text(`"medium":`, u.Medium)

@@ -118,6 +118,9 @@ func (p *packed) saved(def code.Definition) code.Saved {
 	if p.status == code.StatusExpired {
 		sv.ExpiredBy = p.reason
 	}
+	if def.Countdown == code.CountdownSliding && !p.expiresAt.IsZero() {
+		sv.LastAccepted = p.expiresAt.Add(-def.Validity.Duration()) // or later, where the longest validity cut it short
+	}
 	for i, n := range p.counts {
 		if n > 0 {
 			sv.Counts[code.Verdicts[i]] = n
