@@ -243,12 +243,18 @@ func notFound(what string, err error) error {
 	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrObjectNotFound):
 		return fmt.Errorf("%s: %w", what, events.ErrNotFound)
 	}
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return fmt.Errorf("%s: this NATS, or our account on it, is without JetStream (%w): enable it", what, err)
+	}
 	return fmt.Errorf("%s: %w", what, err)
 }
 
 // passing reports whether an error may go away by waiting: the connection is
 // down, the server is starting, the stream has no leader.
 func passing(err error) bool {
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return false
+	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		// 503: no leader, no JetStream, no resources for now. 10158: the same
@@ -288,7 +294,10 @@ func (c *Conn) gaveUp(ctx context.Context, what string, last error) error {
 	if c.ended() {
 		return fmt.Errorf("%s: %w", what, ErrClosed)
 	}
-	if !c.Connected() {
+	switch {
+	case errors.Is(last, nats.ErrNoResponders) || errors.Is(last, jetstream.ErrNoStreamResponse):
+		last = fmt.Errorf("JetStream does not answer at %s, enable it (nats-server -js) and set Huoma up (huoma migrate): %w", c.addr, last)
+	case !c.Connected():
 		last = fmt.Errorf("%w at %s, trying to reconnect", ErrUnreachable, c.addr)
 	}
 	return fmt.Errorf("%s: no answer from NATS in time: %w", what, errors.Join(ctx.Err(), last))

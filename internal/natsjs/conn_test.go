@@ -193,3 +193,25 @@ func TestVersions(t *testing.T) {
 		}
 	}
 }
+
+// A server without JetStream is said to be one, and is waited for no longer
+// than the caller likes.
+func TestWithoutJetStream(t *testing.T) {
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	c := connect(t, "nats://"+ns.Addr().String())
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err = c.Installation(ctx)
+	wantErr(t, err, context.DeadlineExceeded)
+	if !strings.Contains(err.Error(), "nats-server -js") {
+		t.Errorf("says not what to do: %v", err)
+	}
+}

@@ -132,6 +132,10 @@ func (c *Conn) Ensure(ctx context.Context, cfg Config) (Installation, error) {
 	if err := c.ensureBuckets(ctx, cfg); err != nil {
 		return Installation{}, err
 	}
+	// Room that is not given back today is given back another day.
+	if err := c.sweepSnapshots(ctx, sweepAfter); err != nil {
+		c.log.Warn("look for unfinished snapshots", "cause", err)
+	}
 	c.mu.Lock()
 	c.inst = nil
 	c.mu.Unlock()

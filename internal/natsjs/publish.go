@@ -106,15 +106,19 @@ func message(subject string, e *events.Event) (*nats.Msg, error) {
 }
 
 // DeadLetter stores what could not be understood, with the reason, each once
-// by its place (partition.sequence.index) within 24 h.
+// by its place and kind (partition.sequence.index.kind) within 24 h.
 func (c *Conn) DeadLetter(ctx context.Context, letters []events.DeadLetter) error {
 	msgs := make([]*nats.Msg, len(letters))
 	for i, l := range letters {
 		p, seq, idx := strconv.Itoa(l.Partition), strconv.FormatUint(l.Seq, 10), strconv.Itoa(l.Idx)
+		id := p + "." + seq + "." + idx
+		if l.Kind != "" {
+			id += "." + l.Kind
+		}
 		msgs[i] = &nats.Msg{
 			Subject: events.DLQSubject(l.Partition),
 			Header: nats.Header{
-				events.HeaderMsgID:   {p + "." + seq + "." + idx},
+				events.HeaderMsgID:   {id},
 				events.HeaderReason:  {headerText(string(l.Reason))},
 				events.HeaderDetail:  {headerText(l.Detail)},
 				events.HeaderSubject: {headerText(l.Subject)},

@@ -128,6 +128,48 @@ func (c *Conn) retryLong(ctx context.Context, what string, f func(context.Contex
 	}
 }
 
+// sweepAfter is how old chunks without an object are before they are removed:
+// older than any upload may take.
+const sweepAfter = 6 * time.Hour
+
+// sweepSnapshots removes chunks of uploads that a crash left unfinished.
+func (c *Conn) sweepSnapshots(ctx context.Context, older time.Duration) error {
+	stream, chunks := "OBJ_"+events.BucketState, "$O."+events.BucketState+".C."
+	s, err := c.js.Stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(chunks+">"))
+	if err != nil {
+		return err
+	}
+	store, err := c.store(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := store.List(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
+		return err
+	}
+	for _, o := range list {
+		delete(info.State.Subjects, chunks+o.NUID)
+	}
+	for subject := range info.State.Subjects {
+		m, err := c.last(ctx, stream, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && time.Since(m.At) < older {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+			return err
+		}
+		c.log.Info("removed what an unfinished snapshot left behind", "stream", stream)
+	}
+	return nil
+}
+
 func (c *Conn) store(ctx context.Context) (jetstream.ObjectStore, error) {
 	c.mu.Lock()
 	s := c.snapshots

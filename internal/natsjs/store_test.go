@@ -165,6 +165,35 @@ func TestSnapshotReplacedWhileRead(t *testing.T) {
 	wg.Wait()
 }
 
+// What a crashed upload left is removed, once it is old; objects are not.
+func TestUnfinishedSnapshotsAreSwept(t *testing.T) {
+	_, c := install(t, 1)
+	ctx := testContext(t)
+	want := make([]byte, 600<<10)
+	if err := c.SaveSnapshot(ctx, 0, want); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := c.js.Publish(ctx, "$O."+events.BucketState+".C.unfinished", want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, row := range []struct {
+		older time.Duration
+		msgs  uint64
+	}{{sweepAfter, 7}, {0, 4}} {
+		if err := c.sweepSnapshots(ctx, row.older); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := c.streamInfo(ctx, "OBJ_"+events.BucketState); err != nil || info.State.Msgs != row.msgs {
+			t.Errorf("older than %s: %d messages left, want %d: %v", row.older, info.State.Msgs, row.msgs, err)
+		}
+	}
+	if got, err := c.LoadSnapshot(ctx, 0); err != nil || len(got) != len(want) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
 func TestDefinitions(t *testing.T) {
 	s, c := install(t, 1)
 	ctx, cancel := context.WithCancel(testContext(t))

@@ -49,10 +49,11 @@ func TestSlowOwnerStaysOwner(t *testing.T) {
 
 func TestCloseHandsOverAtOnce(t *testing.T) {
 	s, c1 := install(t, 1)
-	first := claim(t, c1, ClaimOptions{PinnedTTL: 30 * time.Second, RunMessages: 10})
+	// It has fetched all there is: nothing is left to deliver but what it gives back.
+	first := claim(t, c1, ClaimOptions{PinnedTTL: 30 * time.Second})
 	appendRecords(t, c1, 0, 1, 100)
 	rewound(t, first, 1)
-	got := read(t, first, 30)
+	got := read(t, first, 100)
 	if err := first.Ack(t.Context(), got[19].Seq); err != nil {
 		t.Fatal(err)
 	}
@@ -140,6 +141,26 @@ func drain(t testing.TB, cl *Claim) {
 		default:
 			return
 		}
+	}
+}
+
+// The wire is cut for less than the pin lives: the owner stays the owner, and
+// does not trust what it may have missed.
+func TestShortCutMeansRewind(t *testing.T) {
+	s, c := install(t, 1)
+	wire := natstest.NewProxy(t, s.URL())
+	cl := claim(t, connect(t, wire.URL()), ClaimOptions{PinnedTTL: 30 * time.Second})
+	appendRecords(t, c, 0, 1, 10)
+	rewound(t, cl, 1)
+	got := read(t, cl, 10)
+	wire.Cut()
+	appendRecords(t, c, 0, 11, 20)
+	wire.Mend()
+	start := time.Now()
+	rewound(t, cl, got[9].Seq+1)
+	inOrder(t, read(t, cl, 10), 11)
+	if d := time.Since(start); d > 10*time.Second {
+		t.Errorf("went on after %s", d)
 	}
 }
 
