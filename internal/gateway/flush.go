@@ -177,11 +177,12 @@ func (f *flusher) run() {
 	for {
 		f.mu.Lock()
 		b, stopped := f.filling, f.stopped
-		if b.events > 0 {
-			f.filling = newBatch()
+		empty := b.events == 0
+		if !empty {
+			f.filling = newBatch() // b is ours alone from here on
 		}
 		f.mu.Unlock()
-		if b.events == 0 {
+		if empty {
 			if stopped {
 				return
 			}
