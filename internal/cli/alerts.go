@@ -159,7 +159,7 @@ func alertLine(al alert) string {
 		fmt.Fprintf(&b, "  %d of %d (%.0f %%)", *d.Members, d.Capacity, d.Percent)
 	}
 	for _, f := range []struct{ name, value string }{
-		{"full", d.EtaFull}, {"rule", d.Rule}, {"scope", d.Scope}, {"until", d.Until}, {"due", d.DueAt},
+		{"full", shortTime(d.EtaFull)}, {"rule", d.Rule}, {"scope", d.Scope}, {"until", shortTime(d.Until)}, {"due", shortTime(d.DueAt)},
 	} {
 		if f.value != "" {
 			fmt.Fprintf(&b, "  %s %s", f.name, f.value)

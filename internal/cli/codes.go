@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/huoma/huoma/internal/cli/client"
 )
@@ -37,7 +38,7 @@ func (c *codesList) Run(ctx context.Context, a *App) error {
 		if c.JSON {
 			return printJSON(a.Stdout, code.Raw)
 		}
-		rows = append(rows, []string{code.ID, code.Status, code.Profile, plain(code.Campaign), code.ExpiresAt, plain(code.Name)})
+		rows = append(rows, []string{code.ID, code.Status, code.Profile, plain(code.Campaign), shortTime(code.ExpiresAt), plain(code.Name)})
 		return nil
 	})
 	if err != nil || c.JSON {
@@ -165,13 +166,22 @@ func (c *codesRenew) Run(ctx context.Context, a *App) error {
 		if c.JSON {
 			err = printJSON(a.Stdout, code.Raw)
 		} else {
-			_, err = fmt.Fprintf(a.Stdout, "%s renewed, due again %s\n", code.ID, orNever(code.RenewalDueAt))
+			_, err = fmt.Fprintf(a.Stdout, "%s renewed, due again %s\n", code.ID, orNever(shortTime(code.RenewalDueAt)))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// shortTime is a time of the gateway's to the second, for people.
+func shortTime(text string) string {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return plain(text)
+	}
+	return at.UTC().Format(time.RFC3339)
 }
 
 func orNever(at string) string {

@@ -72,7 +72,7 @@ func (c *doctorCmd) Run(ctx context.Context, a *App) error {
 		name string
 		run  func(context.Context, *App) finding
 	}{
-		{"data folder", c.folder}, {"disk space", c.disk}, {"engine library", c.engine}, {"gateway", c.gateway}, {"api key", c.key}, {"clock", c.clock},
+		{"data folder", c.folder}, {"disk space", c.disk}, {"ports", c.ports}, {"engine library", c.engine}, {"gateway", c.gateway}, {"api key", c.key}, {"clock", c.clock},
 		{"nats", c.nats}, {"streams", c.streams}, {"dead letters", c.deadLetters},
 		{"clickhouse", c.clickhouse}, {"schema", c.schema}, {"clickhouse http", c.clickhouseHTTP}, {"reconcile", c.reconcile},
 	} {
@@ -165,6 +165,23 @@ func (c *doctorCmd) disk(context.Context, *App) finding {
 		return warn("make room before there is much traffic", "only %s", text)
 	}
 	return fine("%s", text)
+}
+
+// ports looks who has the addresses that `huoma up` would listen on.
+func (c *doctorCmd) ports(context.Context, *App) finding {
+	if c.running() {
+		return fine("in use by the huoma up of this folder")
+	}
+	var busy []string
+	for _, address := range []string{c.Gateway, c.NATSURL, c.ClickHouseURL, c.ClickHouseHTTP} {
+		if u, err := url.Parse(address); err == nil && u.Host != "" && taken(u.Host) {
+			busy = append(busy, u.Host)
+		}
+	}
+	if len(busy) > 0 {
+		return warn("if it is not the installation you mean, stop it or give huoma up other addresses", "something listens at %s", strings.Join(busy, ", "))
+	}
+	return fine("free")
 }
 
 func (c *doctorCmd) engine(_ context.Context, a *App) finding {
@@ -368,7 +385,12 @@ func (c *doctorCmd) clickhouseHTTP(ctx context.Context, _ *App) finding {
 // reconcile asks whether the warehouse has what the log has decided. What has
 // only just been decided may still be on its way.
 func (c *doctorCmd) reconcile(ctx context.Context, _ *App) finding {
-	const sql = "SELECT count(), sum(missing), sum(doubled) FROM huoma.reconcile"
+	s, err := chstore.Open(ctx, chstore.Options{URL: c.ClickHouseURL})
+	if err != nil {
+		return bad("see the line of clickhouse", "it cannot be asked")
+	}
+	defer s.Close()
+	sql := "SELECT count(), sum(missing), sum(doubled) FROM " + s.Database() + ".reconcile"
 	deadline := time.Now().Add(5 * time.Second)
 	for {
 		row, err := c.ask(ctx, sql)

@@ -182,7 +182,7 @@ func (c *mintCmd) show(a *App, code client.Code) error {
 	}
 	if isTerminal(a.Stdout) {
 		fmt.Fprintln(a.Stdout)
-		if err := qr.Terminal(code.ScanURL, a.Stdout); err != nil {
+		if err := qr.Terminal(strings.ToUpper(code.ScanURL), a.Stdout); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.Stdout)

@@ -20,6 +20,7 @@ const (
 	defaultDirect = 0.05
 	defaultStream = 0.05
 	defaultHours  = 20
+	demoHistory   = 0.25
 )
 
 // mostHours keeps simulated events well within the day that producers have.
@@ -36,6 +37,7 @@ type simulateCmd struct {
 	NATSURL string  `name:"nats-url" help:"NATS server to publish a share of the events to, as producers do; without it they all go by HTTP."`
 	Direct  float64 `help:"Share of people who scan through the gateway, with cookies." default:"0.05"`
 	Stream  float64 `help:"Share of the other events that go by NATS, with --nats-url." default:"0.05"`
+	History float64 `help:"Share of scans that are history: imported from the four weeks before, causing nothing." default:"0"`
 	RunName string  `name:"run" help:"Name of the run, part of every event id: the same seed and run publish the same events again. Default: a new one."`
 }
 
@@ -50,8 +52,8 @@ func (c *simulateCmd) Run(ctx context.Context, a *App) error {
 		return usagef("--codes is a whole number from 1 to 100000")
 	case c.Hours <= 0 || c.Hours > mostHours:
 		return usagef("--hours is more than 0 and at most %d: producers' events may be a day old, not more", mostHours)
-	case c.Direct < 0 || c.Direct > 1 || c.Stream < 0 || c.Stream > 1:
-		return usagef("--direct and --stream are shares from 0 to 1")
+	case c.Direct < 0 || c.Direct > 1 || c.Stream < 0 || c.Stream > 1 || c.History < 0 || c.History > 1:
+		return usagef("--direct, --stream and --history are shares from 0 to 1")
 	}
 	cl, err := c.client()
 	if err != nil {
@@ -108,7 +110,7 @@ func (c *simulateCmd) Run(ctx context.Context, a *App) error {
 func (c *simulateCmd) generate(now time.Time) simulate.Options {
 	span := time.Duration(c.Hours * float64(time.Hour))
 	o := simulate.Options{
-		Events: c.Events, Seed: uint64(c.Seed), Run: c.RunName, Start: now.Add(-span), Span: span, Codes: c.Codes, Direct: c.Direct, Stream: c.Stream,
+		Events: c.Events, Seed: uint64(c.Seed), Run: c.RunName, Start: now.Add(-span), Span: span, Codes: c.Codes, Direct: c.Direct, Stream: c.Stream, History: c.History,
 	}
 	if o.Run == "" {
 		o.Run = now.Format("20060102T150405.000Z")

@@ -170,11 +170,15 @@ func firstCode(ctx context.Context, at Addresses) (client.Code, int, error) {
 // banner writes what somebody who has just typed `huoma up` wants to know.
 func banner(w io.Writer, data string, at Addresses, first client.Code, codes int) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nHuoma is up.\n\n  gateway     %s\n  nats        %s\n  clickhouse  %s   %s\n  api key     %s   (kept in %s)\n\n",
-		at.Gateway, at.NATS, at.ClickHouse, at.ClickHouseHTTP, at.APIKey, keyFile(data))
+	warehouse := at.ClickHouse + "   " + at.ClickHouseHTTP
+	if at.ClickHouse == "" {
+		warehouse = "the one of --clickhouse-url"
+	}
+	fmt.Fprintf(&b, "\nHuoma is up.\n\n  gateway     %s\n  nats        %s\n  clickhouse  %s\n  api key     %s   (kept in %s)\n\n",
+		at.Gateway, redactNATS(at.NATS), warehouse, at.APIKey, keyFile(data))
 	switch {
 	case first.ID != "":
-		if err := qr.Terminal(first.ScanURL, &b); err != nil {
+		if err := qr.Terminal(strings.ToUpper(first.ScanURL), &b); err != nil {
 			fmt.Fprintf(&b, "  (%v)\n", err)
 		}
 		fmt.Fprintf(&b, "\n  first code  %s   %q\n  scan url    %s\n\n", first.ID, first.Name, first.ScanURL)
@@ -184,7 +188,9 @@ func banner(w io.Writer, data string, at Addresses, first client.Code, codes int
 	default:
 		fmt.Fprintf(&b, "  This installation has %d codes: huoma codes lists them.\n\n", codes)
 	}
-	fmt.Fprintf(&b, "  See it arrive:      huoma query 'SELECT ts, code_id, verdict, rule FROM scans ORDER BY ts DESC LIMIT 5'\n")
+	if at.ClickHouseHTTP != "" {
+		fmt.Fprintf(&b, "  See it arrive:      %shuoma query 'SELECT ts, code_id, verdict, rule FROM scans ORDER BY ts DESC LIMIT 5'\n", queryHint(at))
+	}
 	fmt.Fprintf(&b, "  Ctrl-C drains and stops.\n\n")
 	_, _ = io.WriteString(w, b.String()) // nobody may be reading
 }
@@ -197,13 +203,23 @@ func gatewayHint(at Addresses) string {
 	return "HUOMA_GATEWAY=" + at.Gateway + " "
 }
 
+// queryHint is the same for ClickHouse.
+func queryHint(at Addresses) string {
+	if at.ClickHouseHTTP == "http://127.0.0.1:8123" {
+		return ""
+	}
+	return "HUOMA_CLICKHOUSE_HTTP=" + at.ClickHouseHTTP + " "
+}
+
 // demo publishes simulated traffic and says what it was.
 func (a *App) demo(ctx context.Context, c *upCmd, at Addresses) {
 	s := simulateCmd{
 		access: access{Gateway: at.Gateway, APIKey: at.APIKey, Data: c.Data, JSON: c.JSON},
-		Events: c.Events, Seed: c.Seed, Rate: float64(c.Rate), NATSURL: at.NATS, Direct: defaultDirect, Stream: defaultStream, Hours: defaultHours,
+		Events: c.Events, Seed: c.Seed, Rate: float64(c.Rate), NATSURL: at.NATS, Direct: defaultDirect, Stream: defaultStream, Hours: defaultHours, History: demoHistory,
 	}
-	fmt.Fprintf(a.Stdout, "  Simulated traffic for about %s …\n\n", (time.Duration(c.Events/c.Rate) * time.Second).Round(time.Second))
+	if !c.JSON {
+		fmt.Fprintf(a.Stdout, "  Simulated traffic for about %s …\n\n", (time.Duration(c.Events/c.Rate) * time.Second).Round(time.Second))
+	}
 	err := s.Run(ctx, a)
 	if err != nil && ctx.Err() == nil {
 		fmt.Fprintf(a.Stderr, "huoma: the simulated traffic ended early: %s\n", oneLine(err.Error()))

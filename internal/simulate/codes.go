@@ -17,6 +17,8 @@ type CodeSpec struct {
 	Content  string        `json:"content"`
 	Owner    string        `json:"owner"`
 	MaxScans int64         `json:"max_scans,omitempty"`
+	Validity string        `json:"validity,omitempty"`
+	Renewal  string        `json:"renewal_every,omitempty"`
 	Variants []VariantSpec `json:"variants,omitempty"`
 }
 
@@ -106,6 +108,15 @@ func makeWorld(rng *rand.Rand, rank int, expect float64) world {
 			spec.Profile, spec.MaxScans = "wechat-group", 100
 		case p < 0.6:
 			spec.Profile, spec.MaxScans = "wechat-static", 100
+		case p < 0.65:
+			spec.Profile = "miniprogram"
+		}
+		// A few run out within minutes, so that a run of some length has
+		// reminders, renewals overdue and expired codes.
+		if soon := rng.Float64() < 0.12; soon && spec.Profile == "wechat-group" {
+			spec.Renewal = "90s"
+		} else if soon && spec.Profile == "wechat-static" {
+			spec.Validity = "2m"
 		}
 	}
 	w := world{convert: c.convert * (0.7 + 0.6*rng.Float64())}
@@ -118,8 +129,11 @@ func makeWorld(rng *rand.Rand, rank int, expect float64) world {
 		}
 		// From far too small to comfortable: warnings, rotations and full codes.
 		t.Capacity = int64(min(max(joins*(0.3+1.4*rng.Float64())/float64(groups), 10), 2000))
-		if spec.Profile != "wecom-group" {
+		switch spec.Profile {
+		case "wechat-group", "wechat-static":
 			t.Capacity = min(t.Capacity, 200)
+		case "miniprogram":
+			t.Capacity = 0 // it leads into a program, not a group
 		}
 		spec.Targets = append(spec.Targets, t)
 	}

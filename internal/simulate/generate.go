@@ -48,6 +48,10 @@ type Options struct {
 	Codes  int     // 0: chosen by Events
 	Direct float64 // share of people who scan through the gateway, 0 to 1
 	Stream float64 // share of the other events that go by NATS, 0 to 1
+
+	// History is the share of scans that are imported from the four weeks
+	// before Start, 0 to 1: they are marked as historical and cause nothing.
+	History float64
 }
 
 // Item is one event and how it is to be published.
@@ -78,6 +82,7 @@ type Generator struct {
 	worlds  []world
 	popular []float64
 	rhythm  rhythm
+	day     rhythm // one day from Start's hour on
 	now     time.Time
 	n       int
 	people  uint64
@@ -103,7 +108,7 @@ func New(o Options) *Generator {
 	if o.Codes == 0 {
 		o.Codes = codesFor(o.Events)
 	}
-	g := &Generator{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x68756f6d61)), rhythm: newRhythm(o.Start.UTC(), o.Span)}
+	g := &Generator{o: o, rng: rand.New(rand.NewPCG(o.Seed, 0x68756f6d61)), rhythm: newRhythm(o.Start.UTC(), o.Span), day: newRhythm(o.Start.UTC(), 24*time.Hour)}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", o.Seed, o.Run))
 	g.ids = rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum[:]), binary.BigEndian.Uint64(sum[8:])))
 	g.worlds, g.popular = makeWorlds(g.rng, o.Codes, o.Events)
@@ -152,7 +157,21 @@ func (g *Generator) next() Item {
 	case r < 0.0585:
 		return g.abuse(c)
 	}
+	if g.o.History > 0 && g.rng.Float64() < g.o.History {
+		return g.imported(c)
+	}
 	return g.scan(c)
+}
+
+// imported is a scan of some time in the four weeks before the run.
+func (g *Generator) imported(c int) Item {
+	who := g.newPerson()
+	who.direct = false
+	day := g.o.Start.UTC().Add(-time.Duration(1+g.rng.IntN(28)) * 24 * time.Hour)
+	at := g.day.at(g.rng.Float64()).Sub(g.day.start)
+	it := g.scanItem(c, who, day.Add(at).Truncate(time.Millisecond))
+	it.Event.Historical = true
+	return it
 }
 
 // scan is a person scanning, and plans what may come of it.
@@ -215,8 +234,7 @@ func (g *Generator) caller(w *world) person {
 func (g *Generator) newPerson() person {
 	g.people++
 	return person{
-		id: g.people, device: pick(g.rng, devices, func(d device) float64 { return d.weight }),
-		place: pick(g.rng, places, func(p place) float64 { return p.weight }), net: g.rng.IntN(networksPerPlace),
+		id: g.people, device: deviceOdds.pick(g.rng), place: placeOdds.pick(g.rng), net: g.rng.IntN(networksPerPlace),
 		direct: g.rng.Float64() < g.o.Direct, openid: g.rng.Float64() < 0.3,
 	}
 }
@@ -255,7 +273,7 @@ func (g *Generator) scanItem(c int, who person, at time.Time) Item {
 // preview is a link unfurler, a browser's prefetch or a HEAD probe.
 func (g *Generator) preview(c int) Item {
 	who := g.newPerson()
-	who.direct = who.direct || g.rng.Float64() < 0.5
+	who.direct = who.direct || g.o.Direct > 0 && g.rng.Float64() < 0.5 // only a request can be a HEAD or a prefetch
 	it := g.scanItem(c, who, g.now)
 	agent := previewAgents[g.rng.IntN(len(previewAgents))]
 	it.Kind = Preview
@@ -427,19 +445,26 @@ func (q *queue) Pop() any {
 	return last
 }
 
-func pick[T any](rng *rand.Rand, list []T, weight func(T) float64) int {
-	total := 0.0
-	for _, x := range list {
-		total += weight(x)
-	}
-	r := rng.Float64() * total
+// odds are cumulated weights, to pick by.
+type odds []float64
+
+func oddsOf[T any](list []T, weight func(T) float64) odds {
+	out, total := make(odds, len(list)), 0.0
 	for i, x := range list {
-		if r -= weight(x); r < 0 {
-			return i
-		}
+		total += weight(x)
+		out[i] = total
 	}
-	return len(list) - 1
+	return out
 }
+
+func (o odds) pick(rng *rand.Rand) int {
+	return min(sort.SearchFloat64s(o, rng.Float64()*o[len(o)-1]), len(o)-1)
+}
+
+var (
+	deviceOdds = oddsOf(devices, func(d device) float64 { return d.weight })
+	placeOdds  = oddsOf(places, func(p place) float64 { return p.weight })
+)
 
 // refererOf is the host an app's browser names, where it names one.
 func refererOf(agent string) string {

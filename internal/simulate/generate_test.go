@@ -54,9 +54,9 @@ func TestSameSeedSameEvents(t *testing.T) {
 }
 
 func TestEveryEventIsValidAndWithinTheSpan(t *testing.T) {
-	items := all(options(20_000))
-	if len(items) != 20_000 {
-		t.Fatalf("%d events, want 20000", len(items))
+	items := all(options(6_000))
+	if len(items) != 6_000 {
+		t.Fatalf("%d events, want 6000", len(items))
 	}
 	ids := make(map[string]bool)
 	for i, it := range items {
@@ -81,7 +81,7 @@ func TestEveryEventIsValidAndWithinTheSpan(t *testing.T) {
 }
 
 func TestTrafficLooksLikeTraffic(t *testing.T) {
-	const n = 60_000
+	const n = 30_000
 	items := all(options(n))
 	specs := New(options(n)).Codes()
 	kinds, types, vias, perCode, hours := map[Kind]int{}, map[string]int{}, map[Via]int{}, make([]int, len(specs)), [24]int{}
@@ -131,8 +131,32 @@ func TestTrafficLooksLikeTraffic(t *testing.T) {
 	for _, s := range specs {
 		profiles[s.Profile]++
 	}
-	if len(profiles) < 3 {
-		t.Errorf("profiles %v, want three", profiles)
+	if len(profiles) < 4 {
+		t.Errorf("profiles %v, want all four", profiles)
+	}
+}
+
+func TestHistoryIsMarkedAndOld(t *testing.T) {
+	o := options(8_000)
+	o.History = 0.3
+	days := map[time.Weekday]int{}
+	history := 0
+	for i, it := range all(o) {
+		e := it.Event
+		if !e.Historical {
+			if e.Time.Before(start) {
+				t.Fatalf("event %d is of %s and not marked as history", i, e.Time)
+			}
+			continue
+		}
+		history++
+		days[e.Time.Weekday()]++
+		if e.Time.After(start) || e.Time.Before(start.Add(-29*24*time.Hour)) || it.Via == ViaScan || e.Type != events.TypeScan {
+			t.Fatalf("event %d of %s by %s: %s", i, e.Time, it.Via, e.Type)
+		}
+	}
+	if history < 1000 || len(days) != 7 {
+		t.Errorf("%d events of history on %d weekdays", history, len(days))
 	}
 }
 
@@ -144,7 +168,7 @@ func TestAbusersTripTheLockoutAndPersonsDoNot(t *testing.T) {
 		who  string
 	}
 	scans, kind := map[key]int{}, map[key]Kind{}
-	for _, it := range all(options(60_000)) {
+	for _, it := range all(options(30_000)) {
 		s, ok := it.Event.Data.(*events.Scan)
 		if !ok || it.Kind == Preview || it.Kind == Bot {
 			continue
@@ -165,7 +189,7 @@ func TestAbusersTripTheLockoutAndPersonsDoNot(t *testing.T) {
 			t.Errorf("a person scanned code %d %d times", k.code, n)
 		}
 	}
-	if abusers < 20 {
+	if abusers < 15 {
 		t.Errorf("%d abusers, want a few dozen", abusers)
 	}
 }

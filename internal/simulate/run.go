@@ -183,8 +183,12 @@ func (r *runner) publish(ctx context.Context, g *Generator) error {
 			if !ok {
 				return nil
 			}
-			if err := limit.Wait(ctx); err != nil {
-				return err
+			if wait := limit.Reserve().Delay(); wait > 0 {
+				select {
+				case <-time.After(wait):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
 			}
 			it.Event.Subject = r.codes[it.Code].ID
 			to := batch
