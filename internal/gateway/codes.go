@@ -129,7 +129,7 @@ func (g *Gateway) edit(ctx context.Context, id token.CodeID, typ, ifMatch string
 		def.ChangedAt = now
 		s := g.newStored(typ, def)
 		s.Request = was.Request
-		if err := checkSize(s); err != nil {
+		if err := s.check(); err != nil {
 			return err
 		}
 		b, err := s.marshal()

@@ -28,7 +28,11 @@ func readCSV(body []byte) ([]row, error) {
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(name))
 		if !knownColumn(name) {
-			p := invalid(events.CodeUnknownField, clip(name), "there is no such column: use %s, and url, picture, capacity, url_2, …", strings.Join(textColumns, ", "))
+			field := clip(name)
+			if field == "" {
+				field = "column " + strconv.Itoa(i+1)
+			}
+			p := invalid(events.CodeUnknownField, field, "there is no such column: use %s, and url, picture, capacity, url_2, …", strings.Join(textColumns, ", "))
 			p.Line = 1
 			return nil, p
 		}

@@ -108,11 +108,17 @@ func (g *Gateway) prepare(q *codeRequest, id token.CodeID, print string) (*store
 	}
 	s := g.newStored(events.TypeCodeMinted, def)
 	s.Request = print
-	return s, checkSize(s)
+	return s, s.check()
 }
 
-// checkSize refuses a definition whose event would be too large for the log.
-func checkSize(s *stored) error {
+// check refuses a definition the log would not take.
+func (s *stored) check() error {
+	if err := s.Def.Validate(); err != nil {
+		if fe, ok := errors.AsType[*code.FieldError](err); ok {
+			return invalid(events.CodeInvalid, fe.Field, "%s", fe.Reason)
+		}
+		return err
+	}
 	b, err := s.event().Marshal()
 	if err != nil {
 		return err
