@@ -217,6 +217,7 @@ func until[T comparable](t testing.TB, what string, want T, got func() T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s is %v after %s, want %v", what, last, within, want)
 		}
+		<-time.After(10 * time.Millisecond) // leaves the machine to what is waited for
 	}
 }
 

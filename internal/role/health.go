@@ -20,7 +20,9 @@ type Health struct {
 	server   *http.Server
 }
 
-// NewHealth binds addr; ready says why the worker is not ready, or nil.
+// NewHealth binds addr; ready says why the role is not ready, or nil. Until it
+// is, whatever else is asked for is answered 503: a gateway's scans come here
+// while it waits for NATS.
 func NewHealth(addr string, registry *prometheus.Registry, ready func() error) (*Health, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -34,6 +36,15 @@ func NewHealth(addr string, registry *prometheus.Registry, ready func() error) (
 			return
 		}
 		_, _ = io.WriteString(w, "ready\n")
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if err := ready(); err != nil {
+			w.Header().Set("Retry-After", "1")
+			w.Header().Set("Cache-Control", "no-store")
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		http.NotFound(w, r)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return &Health{l, &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}}, nil
