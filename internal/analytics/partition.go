@@ -211,7 +211,7 @@ func (p *partition) unreadable(ctx context.Context, msg events.Message, cause er
 		return fmt.Errorf("commit record at %d: %w", msg.Seq, cause)
 	}
 	p.log.Error("a commit record is broken and goes to the dead letters", "seq", msg.Seq, "error", cause)
-	return p.bury(ctx, []events.DeadLetter{{Partition: p.n, Seq: msg.Seq, Subject: msg.Subject, Data: msg.Data, Reason: e.Code, Detail: "a commit record that cannot be read"}})
+	return p.bury(ctx, []events.DeadLetter{{Partition: p.n, Seq: msg.Seq, Kind: "commit", Subject: msg.Subject, Data: msg.Data, Reason: e.Code, Detail: "a commit record that cannot be read"}})
 }
 
 func (p *partition) bury(ctx context.Context, list []events.DeadLetter) error {

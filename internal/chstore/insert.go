@@ -107,7 +107,7 @@ func put[R any](ctx context.Context, s *Store, t table[R], rows []R, token strin
 			return &Error{Op: "write a dead letter", Class: Never, Err: err}
 		}
 		res.Dead = append(res.Dead, events.DeadLetter{
-			Partition: int(p.partition), Seq: p.seq, Idx: int(p.idx), Subject: events.CommitSubject(int(p.partition)), Data: data,
+			Partition: int(p.partition), Seq: p.seq, Idx: int(p.idx), Kind: t.name, Subject: events.CommitSubject(int(p.partition)), Data: data,
 			Reason: CodeRefused, Detail: fmt.Sprintf("table %s: %s", t.name, reason(r.err)),
 		})
 	}

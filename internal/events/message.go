@@ -44,6 +44,7 @@ type DeadLetter struct {
 	Partition int
 	Seq       uint64
 	Idx       int
+	Kind      string // keeps apart what is not the event at that place, such as a warehouse row of it; empty for the event
 	Subject   string // the stored subject
 	Data      []byte // the original bytes
 	Reason    Code
