@@ -270,6 +270,9 @@ func TestNamedErrors(t *testing.T) {
 		{"a long conversion", event(TypeConversion, `{"visitor":"v","name":"`+long+`"}`), CodeTooLarge, "data.name"},
 
 		{"too deep", data(`{"utm":` + strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth) + `}`), CodeTooDeep, ""},
+		{"just not too deep, though no utm", data(`{"utm":` + strings.Repeat("[", MaxDepth-2) + strings.Repeat("]", MaxDepth-2) + `}`), CodeInvalid, "data.utm"},
+		{"one too deep", data(`{"utm":` + strings.Repeat("[", MaxDepth-1) + strings.Repeat("]", MaxDepth-1) + `}`), CodeTooDeep, ""},
+		{"brackets in text are not depth", data(`{"city":"\"` + strings.Repeat("[{", 50) + `","variant":9}`), CodeInvalid, "data.variant"},
 		{"very deep", strings.Repeat("[", MaxEvent), CodeTooDeep, ""},
 		{"deep and never closed", strings.Repeat(`{"a":`, 5000), CodeTooDeep, ""},
 
