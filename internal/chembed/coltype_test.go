@@ -26,6 +26,8 @@ func TestParseLayout(t *testing.T) {
 		{"DateTime64(3, 'Asia/Shanghai')", "f08"},
 		{"DateTime('UTC')", "f04"},
 		{"Decimal(9, 4)", "f04"},
+		{"Decimal32(4)", "f04"},
+		{"Decimal256(4)", "f32"},
 		{"Decimal(18, 4)", "f08"},
 		{"Decimal(38, 4)", "f16"},
 		{"Decimal(76, 4)", "f32"},

@@ -28,7 +28,6 @@ var (
 	codeUnexpectedPacket  = errorCode{101, "UNEXPECTED_PACKET_FROM_CLIENT"}
 	codeIncorrectData     = errorCode{117, "INCORRECT_DATA"}
 	codeTooLargeSize      = errorCode{131, "TOO_LARGE_STRING_SIZE"}
-	codeReadonly          = errorCode{164, "READONLY"}
 	codeUnknownType       = errorCode{50, "UNKNOWN_TYPE"}
 	codeNotImplemented    = errorCode{48, "NOT_IMPLEMENTED"}
 	codeSupportDisabled   = errorCode{344, "SUPPORT_IS_DISABLED"}

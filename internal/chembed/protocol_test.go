@@ -277,3 +277,37 @@ func TestSampleBlock(t *testing.T) {
 		t.Fatalf("ping answered with packet %d", code)
 	}
 }
+
+// TestRefusedWhileSending: an INSERT that the engine refuses early is answered early, what its client still sends is read, and
+// the connection goes on.
+func TestRefusedWhileSending(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	mustExec(t, open(t, s), "CREATE TABLE t (a UInt8, CONSTRAINT small CHECK a < 100) ENGINE = MergeTree ORDER BY a")
+	raw := rawDial(t, s)
+	raw.hello()
+	raw.send(rawQuery("INSERT INTO t SETTINGS min_insert_block_size_rows = 1, min_insert_block_size_bytes = 1, max_insert_block_size = 1 VALUES", proto.CompressionDisabled), rawEnd())
+	raw.header()
+	block := rawData(1, 2, 1, 'a', 5, 'U', 'I', 'n', 't', '8', 200, 201)
+	answered := false
+	for deadline := time.Now().Add(10 * time.Second); !answered; {
+		if time.Now().After(deadline) {
+			t.Fatal("no exception while blocks are being sent")
+		}
+		raw.send(block)
+		raw.conn.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+		b, err := raw.r.ReadByte()
+		if answered = err == nil; answered && proto.ServerCode(b) != proto.ServerCodeException {
+			t.Fatalf("packet %d instead of an exception", b)
+		}
+	}
+	raw.conn.SetDeadline(time.Now().Add(20 * time.Second))
+	var ex proto.Exception
+	if err := ex.DecodeAware(raw.r, rawRevision); err != nil || ex.Code != 469 {
+		t.Fatalf("got %+v, %v; want code 469", ex, err)
+	}
+	raw.send(block, block, rawEnd(), []byte{byte(proto.ClientCodePing)})
+	if code := raw.code(); code != proto.ServerCodePong {
+		t.Errorf("ping answered with packet %d", code)
+	}
+}
