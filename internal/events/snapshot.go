@@ -3,6 +3,7 @@ package events
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/klauspost/compress/zstd"
@@ -23,6 +24,7 @@ type Snapshot struct {
 	CommitSeq uint64            `json:"commit_seq"` // that step's sequence in HUOMA_DECISIONS
 	Reached   Place             `json:"reached"`    // the input it has decided
 	Totals    Totals            `json:"totals"`
+	Clock     time.Time         `json:"clock"` // broker time of the newest input
 	Codes     []code.Saved      `json:"codes"`
 	Seen      []Seen            `json:"seen,omitempty"`      // ids of recent producers' events, oldest first
 	Producers map[string]uint64 `json:"producers,omitempty"` // gateway instance → last record taken

@@ -47,6 +47,7 @@ type Transform struct {
 	totals    events.Totals
 	reached   events.Place
 	step      uint64
+	clock     time.Time // the broker's newest time: what decisions are made at never runs backwards
 
 	touched map[string]struct{} // codes changed since the last record
 }
@@ -98,9 +99,10 @@ func (t *Transform) takeUntil(b *builder, m events.Message, end events.Place) (d
 	if m.Seq == t.reached.Seq {
 		first = t.reached.Idx + 1
 	}
-	if m.At.After(b.c.Time) {
-		b.c.Time = m.At
+	if t.clock.After(m.At) {
+		m.At = t.clock // another leader's clock may be behind
 	}
+	t.clock, b.c.Time = m.At, m.At
 	finish := func() bool {
 		t.reached = events.Place{Seq: m.Seq}
 		t.forget(m.At)
@@ -121,6 +123,10 @@ func (t *Transform) takeUntil(b *builder, m events.Message, end events.Place) (d
 	items, err := events.Split(m.Data)
 	if err != nil {
 		t.deadError(b, m, 0, m.Data, err)
+		return finish()
+	}
+	if len(items) > events.MaxBatch {
+		t.dead(b, m, 0, m.Data, events.CodeTooMany, fmt.Sprintf("the batch has %d events; at most %d are allowed", len(items), events.MaxBatch))
 		return finish()
 	}
 	if done, whole := t.run(b, m, items, first, end, kind); !whole {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -220,6 +221,34 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
+// A broker whose new leader's clock is behind does not turn time back.
+func TestTimeNeverRunsBackwards(t *testing.T) {
+	short := definition("c1", func(d *code.Definition) { d.Countdown, d.Validity = code.CountdownFixed, span.Span(time.Minute) })
+	late, early := epoch.Add(2*time.Minute), epoch.Add(30*time.Second)
+	commits, _ := decide(t, record(t, 1, 1, epoch, minted(short)), record(t, 2, 2, late, scanBy("a", "c1", "v", late)), record(t, 3, 3, early, scanBy("b", "c1", "w", early)))
+	if got := verdicts(commits); !reflect.DeepEqual(got, []string{"expired", "expired"}) {
+		t.Errorf("verdicts = %v", got)
+	}
+	if got := commits[2]; !got.Time.Equal(late) || !got.Items[0].At.Equal(late) {
+		t.Errorf("the record is of %s, its item of %s, want %s", got.Time, got.Items[0].At, late)
+	}
+}
+
+func TestProducersBatchIsBounded(t *testing.T) {
+	at := epoch.Add(time.Second)
+	e := event(events.TypeScan, "s", "c1", at, &events.Scan{})
+	for _, row := range []struct{ events, dead int }{{events.MaxBatch, 0}, {events.MaxBatch + 1, 1}} {
+		b, err := events.MarshalBatch(slices.Repeat([]*events.Event{e}, row.events))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, letters := decide(t, record(t, 1, 1, epoch, minted(definition("c1"))), events.Message{Seq: 2, At: at, Subject: "huoma.ev.0.in.scan", Data: b})
+		if len(letters) != row.dead || row.dead > 0 && letters[0].Reason != events.CodeTooMany {
+			t.Errorf("%d events: dead letters %+v, want %d", row.events, letters, row.dead)
+		}
+	}
+}
+
 func TestAgesAtTheBoundaryAndHistory(t *testing.T) {
 	at := epoch.Add(48 * time.Hour)
 	long := definition("c1", func(d *code.Definition) { d.Countdown = code.CountdownNone })
@@ -269,7 +298,7 @@ func workload(t *rapid.T) []events.Message {
 	defs := []code.Definition{definition("c1", small), definition("c2", small)}
 	list := []events.Message{record(tb, seq, number, now, minted(defs[0]), minted(defs[1]))}
 	for i := range rapid.IntRange(1, 40).Draw(t, "messages") {
-		now = now.Add(rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 10 * time.Second, 20 * time.Minute}).Draw(t, "pause"))
+		now = now.Add(rapid.SampledFrom([]time.Duration{-time.Second, 0, time.Millisecond, time.Second, 10 * time.Second, 20 * time.Minute}).Draw(t, "pause"))
 		seq += uint64(rapid.IntRange(1, 3).Draw(t, "gap"))
 		id := rapid.SampledFrom([]string{"c1", "c2"}).Draw(t, "code")
 		visitor := rapid.SampledFrom([]string{"", "v", "w"}).Draw(t, "visitor")

@@ -66,7 +66,7 @@ func alertData(id string, a code.Alert) *events.Alert {
 // commitSeq. It shares nothing with t.
 func (t *Transform) Snapshot(commitSeq uint64) *events.Snapshot {
 	s := &events.Snapshot{
-		Version: events.SnapshotVersion, Partition: t.partition, Step: t.step, CommitSeq: commitSeq, Reached: t.reached, Totals: t.totals,
+		Version: events.SnapshotVersion, Partition: t.partition, Step: t.step, CommitSeq: commitSeq, Reached: t.reached, Totals: t.totals, Clock: t.clock,
 		Codes: make([]code.Saved, 0, len(t.codes)), Seen: make([]events.Seen, 0, len(t.seenOrder)), Producers: make(map[string]uint64, len(t.producers)),
 	}
 	ids := make([]string, 0, len(t.codes))
@@ -89,7 +89,7 @@ func (t *Transform) Snapshot(commitSeq uint64) *events.Snapshot {
 // RestoreTransform makes a Transform from a snapshot, which it takes over.
 func RestoreTransform(s *events.Snapshot, partitions int, owner string, who Identity) (*Transform, error) {
 	t := NewTransform(s.Partition, partitions, owner, who)
-	t.totals, t.reached, t.step = s.Totals, s.Reached, s.Step
+	t.totals, t.reached, t.step, t.clock = s.Totals, s.Reached, s.Step, s.Clock
 	for _, saved := range s.Codes {
 		t.codes[saved.Def.ID] = code.Restore(saved)
 	}
