@@ -56,7 +56,7 @@ func (c *alertsCmd) Run(ctx context.Context, a *App) error {
 		if err := json.Unmarshal(raw, &al); err != nil {
 			return fmt.Errorf("an alert cannot be read: check that --gateway is a gateway of this version")
 		}
-		if shown[al.ID] || al.Time.Before(since) {
+		if shown[al.ID] {
 			return nil
 		}
 		shown[al.ID] = true

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -181,6 +182,49 @@ func TestProblemsAreToldInTheGatewaysWords(t *testing.T) {
 				t.Errorf("status %d, %q, want %q", r.code, r.stderr, row.want)
 			}
 		})
+	}
+}
+
+// The list and the stream overlap, and streams end: each alert is shown once all the same.
+func TestFollowingShowsEachAlertOnce(t *testing.T) {
+	alert := func(id string) string {
+		return `{"id":"` + id + `","type":"huoma.alert.risk.v1","subject":"c","time":"2026-03-02T02:00:00Z","data":{"kind":"risk","reason":"lock"}}`
+	}
+	var mu sync.Mutex
+	streams := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case r.URL.Path == "/v1/alerts" && streams == 1:
+			_, _ = w.Write([]byte(`{"alerts":[` + alert("b") + "," + alert("a") + `]}`)) // the newest first
+		case r.URL.Path == "/v1/alerts":
+			_, _ = w.Write([]byte(`{"alerts":[` + alert("d") + "," + alert("c") + "," + alert("b") + "," + alert("a") + `]}`))
+		default:
+			streams++
+			_, _ = w.Write([]byte("retry: 2000\n: open\n\nid: b\nevent: risk\ndata: " + alert("b") + "\n\nid: c\ndata: " + alert("c") + "\n\n"))
+		}
+	}))
+	defer s.Close()
+	var out, stderr lockedBuffer
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan int, 1)
+	a := &App{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &stderr}
+	go func() {
+		done <- a.Main(ctx, []string{"alerts", "--follow", "--json", "--since", "1h", "--gateway", s.URL, "--api-key", testKey})
+	}()
+	eventually(t, "the fourth alert", func() bool { return strings.Contains(out.String(), `"d"`) })
+	cancel()
+	if code := <-done; code != exitOK || stderr.String() != "" {
+		t.Errorf("status %d: %s", code, stderr.String())
+	}
+	ids := ""
+	for _, al := range lines[object](t, out.String()) {
+		ids += al["id"].(string)
+	}
+	if ids != "abcd" {
+		t.Errorf("shown %s, want abcd", ids)
 	}
 }
 

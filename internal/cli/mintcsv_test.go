@@ -42,6 +42,7 @@ func TestBadCSV(t *testing.T) {
 		{"unclosed quote", "name,url\n\"A,https://example.com\n", "line 2"},
 		{"no target", "name,url\nA,\n", "1 row"},
 		{"too few cells", "name,url\nA\n", "1 row"},
+		{"too many cells", "name,url\nA,https://example.com,red\n", "1 row"},
 		{"capacity without target", "url,capacity_2\nhttps://example.com,5\n", "1 row"},
 		{"capacity no number", "url,capacity\nhttps://example.com,many\n", "1 row"},
 		{"capacity zero", "url,capacity\nhttps://example.com,0\n", "1 row"},

@@ -265,7 +265,7 @@ func TestSimulateAddsExactlyItsEvents(t *testing.T) {
 	if locked == 0 || int(accounts) != scans {
 		t.Errorf("%v locked, %v scans in the statistics, want %d", locked, accounts, scans)
 	}
-	// The same run again, without scans through the gateway, adds nothing but those codes' repeats.
+	// For people, the summary is in words.
 	if text := in.on(t, "simulate", "--events", "50", "--codes", "3", "--rate", "500").ok(t); !strings.Contains(text, "events stored") {
 		t.Errorf("summary in words: %q", text)
 	}

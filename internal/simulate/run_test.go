@@ -252,6 +252,19 @@ func TestScansAreABrowsers(t *testing.T) {
 	if sum.Events != 1500 || sum.Via[ViaScan] < 800 || sum.Answers["accepted"] != sum.Via[ViaScan] || sum.Unsure != failed || failed == 0 {
 		t.Errorf("summary %+v, failed %d", sum, failed)
 	}
+	people, strangers := map[uint64]bool{}, 0
+	for _, it := range all(o) {
+		switch v := it.Visit; {
+		case it.Via != ViaScan:
+		case v.Visitor != 0:
+			people[v.Visitor] = true
+		case v.Method == http.MethodGet && !v.Prefetch:
+			strangers++ // robots and unfurlers keep no cookies
+		}
+	}
+	if len(visitors) != len(people)+strangers {
+		t.Errorf("%d cookies were given to %d people and %d others", len(visitors), len(people), strangers)
+	}
 	if n != sum.Via[ViaScan]+failed {
 		t.Errorf("%d requests for %d scans and %d failures", n, sum.Via[ViaScan], failed)
 	}
