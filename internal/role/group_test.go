@@ -7,18 +7,23 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
-func TestGroupStopsInOrderAndKeepsEveryError(t *testing.T) {
+func TestGroupStopsInOrderAndKeepsEveryError(t *testing.T) { synctest.Test(t, stopsInOrder) }
+
+func stopsInOrder(t *testing.T) {
 	var mu sync.Mutex
 	var order []string
 	stopped := func(name string) { mu.Lock(); order = append(order, name); mu.Unlock() }
 	broken, late := errors.New("broken"), errors.New("late")
 
 	var g Group
-	for _, name := range []string{"first", "second", "third"} {
+	for i, name := range []string{"first", "second", "third"} {
 		g.Add(name, func(ctx context.Context) error {
 			<-ctx.Done()
+			<-time.After(time.Duration(3-i) * time.Second) // the later ones are quicker
 			stopped(name)
 			if name == "second" {
 				return late

@@ -98,7 +98,8 @@ func (o *owner) steps(ctx context.Context, batch []events.Message) error {
 	return nil
 }
 
-// commit makes what b decided stand, then does what follows from it.
+// commit makes what b decided stand, then does what follows from it. After an
+// error the owner is finished: what it holds in memory may not stand.
 func (o *owner) commit(ctx context.Context, b *builder) error {
 	started := time.Now()
 	if err := o.at(BeforeDeadLetter); err != nil {
@@ -123,7 +124,6 @@ func (o *owner) commit(ctx context.Context, b *builder) error {
 	}
 	seq, err := o.log.AppendCommit(ctx, o.partition, o.commitSeq, payload)
 	if err != nil {
-		o.t = nil // what it holds does not stand
 		return fmt.Errorf("commit step %d: %w", c.Step, err)
 	}
 	o.commitSeq = seq
