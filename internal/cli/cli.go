@@ -114,7 +114,7 @@ func (a *App) run(ctx context.Context, args []string) (err error) {
 		kong.Writers(a.Stdout, &quiet),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.Vars{"version": version()},
-		kong.HelpFormatter(helpValue),
+		kong.ValueFormatter(helpValue),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(a),

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 
 	"github.com/huoma/huoma/internal/chstore"
 )
@@ -57,8 +56,8 @@ func (c *migrateCmd) Run(ctx context.Context, a *App) error {
 // storeError adds what to do when nobody answered.
 func storeError(url string, err error) error {
 	var op *net.OpError
-	if errors.As(err, &op) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("no ClickHouse answers at %s (%w): start one with `huoma up`, or name another with --clickhouse-url", strings.TrimSuffix(chstore.Redact(url), "/"), err)
+	if errors.As(err, &op) && op.Op == "dial" || errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("no ClickHouse answers at %s (%w): start it, or name another with --clickhouse-url", chstore.Redact(url), err)
 	}
 	return err
 }

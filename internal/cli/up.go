@@ -120,6 +120,9 @@ func (c *upCmd) Run(ctx context.Context, a *App) error {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return nil // asked to stop, and did
 	}
+	if o.ClickHouseURL != "" {
+		return storeError(o.ClickHouseURL, err)
+	}
 	return err
 }
 
