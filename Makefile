@@ -39,7 +39,7 @@ demo: setup ## up, and a few minutes of simulated traffic
 test: setup ## the linters and all tests
 	@tools/need.sh cc curl
 	@$(MAKE) --no-print-directory lint
-	go test -race -p 2 -timeout 30m ./...
+	CGO_ENABLED=1 go test -race -p 2 -timeout 30m ./...
 
 # Without cgo, as the binaries are built: what one has compiled the other uses, and no C compiler is needed.
 lint: export CGO_ENABLED = 0

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -103,7 +104,7 @@ func start(t *testing.T, bin, dir string) addresses {
 	ready := filepath.Join(dir, "ready.json")
 	cmd := exec.Command(filepath.Join(bin, "huoma"), "up", "--data", filepath.Join(dir, "data"), "--ready-file", ready,
 		"--addr", free, "--nats-addr", free, "--clickhouse-addr", free, "--clickhouse-http-addr", free)
-	cmd.Env = append(os.Environ(), "HUOMA_CHDB_LIB="+engineLibrary(t))
+	cmd.Env = append(environment(), "HUOMA_CHDB_LIB="+engineLibrary(t))
 	log, err := os.Create(filepath.Join(dir, "up.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -157,6 +158,11 @@ func start(t *testing.T, bin, dir string) addresses {
 	}
 }
 
+// environment is the caller's, without what configures a Huoma of theirs.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "HUOMA_") })
+}
+
 // engineLibrary is the ClickHouse engine that make setup installed.
 func engineLibrary(t *testing.T) string {
 	t.Helper()
@@ -186,7 +192,7 @@ func openShell(t *testing.T, bin, dir string, up addresses) *shell {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, "sh")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+t.TempDir(), "XDG_CACHE_HOME=", "LC_ALL=C.UTF-8",
+	cmd.Env = append(environment(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+t.TempDir(), "XDG_CACHE_HOME=", "LC_ALL=C.UTF-8",
 		"HUOMA_GATEWAY="+up.Gateway, "HUOMA_CLICKHOUSE_HTTP="+up.ClickHouseHTTP,
 		"HUOMA_NATS_URL="+up.NATS)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
