@@ -152,6 +152,9 @@ func (g *Gen) event() *events.Event {
 		e.Type, e.Data = events.TypeMemberSnapshot, &events.MemberSnapshot{Target: &n, Count: &count}
 	case r < 97:
 		d := &events.Conversion{Name: pick(g, "lead", "lead", "sale", "trial"), ClickID: some(g, 60, click), Visitor: some(g, 70, g.visitor)}
+		if d.ClickID == "" && d.Visitor == "" {
+			d.Visitor = g.visitor()
+		}
 		if g.rng.IntN(2) == 0 {
 			d.Value, d.Currency = events.Decimal(fmt.Sprintf("%d.%04d", g.rng.IntN(500), g.rng.IntN(10000))), pick(g, "CNY", "CNY", "CNY", "USD")
 		}
