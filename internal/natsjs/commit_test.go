@@ -147,8 +147,9 @@ func TestCommitsFeedOverRestarts(t *testing.T) {
 	var got []string
 	var seqs []uint64
 	done := make(chan error, 1)
+	reader := connect(t, s.URL())
 	go func() {
-		done <- connect(t, s.URL()).Commits(ctx, 1, 0, func(p []byte, seq uint64) error {
+		done <- reader.Commits(ctx, 1, 0, func(p []byte, seq uint64) error {
 			mu.Lock()
 			defer mu.Unlock()
 			got, seqs = append(got, string(p)), append(seqs, seq)
@@ -190,6 +191,49 @@ func TestCommitsFeedOverRestarts(t *testing.T) {
 		return want
 	})
 	wantErr(t, err, want)
+}
+
+// A wire that is cut for a moment costs a feed nothing, and little time.
+func TestCommitsFeedOverCuts(t *testing.T) {
+	s, c := install(t, 1)
+	wire := natstest.NewProxy(t, s.URL())
+	ctx, cancel := context.WithCancel(testContext(t))
+	defer cancel()
+	got := make(chan string, 100)
+	done := make(chan error, 1)
+	reader := connect(t, wire.URL())
+	go func() {
+		done <- reader.Commits(ctx, 0, 0, func(p []byte, _ uint64) error { got <- string(p); return nil })
+	}()
+	var last uint64
+	for i := range 30 {
+		var err error
+		if last, err = c.AppendCommit(ctx, 0, last, []byte(strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+		if i%10 == 5 {
+			wire.Cut()
+		}
+		if i%10 == 9 {
+			wire.Mend()
+			start := time.Now()
+			for k := i - 9; k <= i; k++ {
+				select {
+				case g := <-got:
+					if g != strconv.Itoa(k) {
+						t.Fatalf("got %s, want %d", g, k)
+					}
+				case <-ctx.Done():
+					t.Fatalf("%d did not come", k)
+				}
+			}
+			if d := time.Since(start); d > 4*time.Second {
+				t.Errorf("went on after %s", d)
+			}
+		}
+	}
+	cancel()
+	wantErr(t, <-done, context.Canceled)
 }
 
 // The whole of it: two workers own a partition in turn over wires that are cut

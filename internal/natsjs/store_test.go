@@ -231,8 +231,9 @@ func TestDefinitions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	watcher := connect(t, s.URL())
 	go func() {
-		done <- connect(t, s.URL()).WatchDefinitions(ctx, func(id string, value []byte, rev uint64) error {
+		done <- watcher.WatchDefinitions(ctx, func(id string, value []byte, rev uint64) error {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[id] = fmt.Sprintf("%s@%d", value, rev)
@@ -315,8 +316,9 @@ func TestAlertsOnceAndFollowed(t *testing.T) {
 	if _, err := c.nc.Subscribe("huoma.alert.>", func(m *nats.Msg) { subjects <- m.Subject }); err != nil {
 		t.Fatal(err)
 	}
+	reader := connect(t, s.URL())
 	go func() {
-		done <- connect(t, s.URL()).Alerts(ctx, 2, func(e *events.Event) error { ids <- e.ID; return nil })
+		done <- reader.Alerts(ctx, 2, func(e *events.Event) error { ids <- e.ID; return nil })
 	}()
 	for _, want := range []string{"id3", "id4"} {
 		if got := <-ids; got != want {
