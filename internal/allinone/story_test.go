@@ -204,7 +204,9 @@ func TestPlainProducer(t *testing.T) {
 	if reasons["malformed_json"] != 1 || reasons["unknown_code"] != 1 || reasons["wrong_subject"] != 1 || reasons["wrong_unit"] != 1 {
 		t.Errorf("reasons = %v", reasons)
 	}
-	until(t, "rows", "1", func() string { return in.query("SELECT count() FROM scans WHERE event_id = 'good' AND network = '203.0.113.0/24' AND visitor != ''") })
+	until(t, "rows", "1", func() string {
+		return in.query("SELECT count() FROM scans WHERE event_id = 'good' AND network = '203.0.113.0/24' AND visitor != ''")
+	})
 	if got := in.query("SELECT count() FROM scans WHERE position(visitor, 'oSecret') > 0"); got != "0" {
 		t.Error("an OpenID is in the warehouse")
 	}
