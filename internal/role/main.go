@@ -28,7 +28,7 @@ type Command interface {
 // status: 0, 1 with one sentence on standard error, or 2 for wrong usage.
 func Main(c Command, name, description string, args []string) int {
 	parser, err := kong.New(c, kong.Name(name), kong.Description(description+"\n\nEvery flag can also be set in the environment, as HUOMA_<FLAG>."),
-		kong.DefaultEnvars("HUOMA"), kong.HelpFormatter(helpValue))
+		kong.DefaultEnvars("HUOMA"), kong.ValueFormatter(helpValue))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return 1
