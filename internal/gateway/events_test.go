@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/gateway"
 	"github.com/huoma/huoma/internal/token"
 )
 
@@ -135,7 +136,8 @@ func sse(t testing.TB, h *house, query, last string, n int) (ids []string) {
 }
 
 func TestAlertStream(t *testing.T) {
-	h := newHouse(t)
+	const read = 150 * time.Millisecond // a stream outlives the time a request may take to arrive
+	h := newHouse(t, func(o *gateway.Options) { o.Limits.Read = read })
 	alert := func(i int, kind string) *events.Event {
 		due := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 		return &events.Event{
@@ -160,6 +162,8 @@ func TestAlertStream(t *testing.T) {
 	}
 	live := make(chan []string, 1)
 	go func() { live <- sse(t, h, "", "a003", 1) }()
+	opened := time.Now()
+	h.until("the stream is older than that", func() bool { return time.Since(opened) > 2*read })
 	publish(alert(4, "expiry"))
 	if got := fmt.Sprint(<-live); got != "[a004]" {
 		t.Errorf("live: %s", got)

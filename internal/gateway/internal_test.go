@@ -6,10 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
 	"github.com/huoma/huoma/internal/code"
@@ -324,4 +328,27 @@ func FuzzCSV(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestPanicIsAProblem(t *testing.T) {
+	var log bytes.Buffer
+	g := &Gateway{log: slog.New(slog.NewTextHandler(&log, nil)), mirror: newMirror()}
+	g.flusher = newFlusher(nil, 1, "x", Limits{}, g.log, nil)
+	var err error
+	if g.metrics, err = newMetrics(prometheus.NewRegistry(), g); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	g.serve(w, httptest.NewRequest("GET", "/x?secret=1", nil), route{pattern: "/x", serve: func(http.ResponseWriter, *http.Request) error { panic("oh") }})
+	if w.Code != 500 || !strings.Contains(w.Body.String(), `"code":"internal"`) || strings.Contains(w.Body.String(), "oh\"") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if n := strings.Count(log.String(), "panic=oh"); n != 1 || strings.Contains(log.String(), "secret") {
+		t.Errorf("logged %d times: %s", n, &log)
+	}
+	w = httptest.NewRecorder()
+	g.serve(w, httptest.NewRequest("GET", "/x", nil), route{pattern: "/x", serve: func(http.ResponseWriter, *http.Request) error { return errors.New("inner cause") }})
+	if w.Code != 500 || strings.Contains(w.Body.String(), "inner") || !strings.Contains(log.String(), "inner cause") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
 }

@@ -46,7 +46,7 @@ func (g *Gateway) mintOne(w http.ResponseWriter, r *http.Request) error {
 	if s, err = g.create(r.Context(), s); err != nil {
 		return err
 	}
-	if err := g.tell(r.Context(), s); err != nil {
+	if err := g.tellUnheard(r.Context(), s); err != nil {
 		return err
 	}
 	k, ok := g.mirror.get(id, g.now())
@@ -215,12 +215,11 @@ func (g *Gateway) mintMany(w http.ResponseWriter, r *http.Request) error {
 	if err := g.createAll(r.Context(), list); err != nil {
 		return err
 	}
-	for rest := list; len(rest) > 0; {
-		n := min(500, len(rest))
-		if err := g.tell(r.Context(), rest[:n]...); err != nil {
+	for from := 0; from < len(list); from += 500 {
+		to := min(from+500, len(list))
+		if err := g.tellUnheard(r.Context(), list[from:to]...); err != nil {
 			return err
 		}
-		rest = rest[n:]
 	}
 	out := batchAnswer{Minted: len(list), Codes: make([]codeAnswer, len(list))}
 	for i, s := range list {

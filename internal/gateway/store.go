@@ -90,6 +90,18 @@ func (g *Gateway) tell(ctx context.Context, list ...*stored) error {
 	return nil
 }
 
+// tellUnheard is tell for what the log does not have yet: a repeated mint may
+// find that the first one got that far.
+func (g *Gateway) tellUnheard(ctx context.Context, list ...*stored) error {
+	var rest []*stored
+	for _, s := range list {
+		if g.outbox.lacks(s.Def.ID, s.Def.Revision) {
+			rest = append(rest, s)
+		}
+	}
+	return g.tell(ctx, rest...)
+}
+
 // take brings a definition into the mirror.
 func (g *Gateway) take(s *stored) error {
 	id, err := token.ParseCodeID(s.Def.ID)
@@ -165,6 +177,14 @@ func (o *outbox) told(id string, revision uint64) {
 	}
 }
 
+// lacks reports whether the log may not have heard of a revision.
+func (o *outbox) lacks(id string, revision uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c, ok := o.waiting[id]
+	return ok && c.revision == revision && !c.told
+}
+
 func (o *outbox) heard(id string, revision uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -192,6 +212,12 @@ func (o *outbox) due(before time.Time, n int) []string {
 // repair tells the log once more of changes it may have missed.
 func (g *Gateway) repair(ctx context.Context) error {
 	for _, id := range g.outbox.due(g.now().Add(-g.opts.Limits.RepairAfter), 1000) {
+		if c, err := token.ParseCodeID(id); err == nil {
+			if k, ok := g.mirror.get(c, g.now()); ok && k.heard >= k.def.Revision {
+				g.outbox.heard(id, k.heard) // the worker was quicker than our own noting
+				continue
+			}
+		}
 		s, _, err := g.load(ctx, id)
 		if err != nil {
 			return err

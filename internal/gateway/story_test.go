@@ -1,10 +1,12 @@
 package gateway_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/gateway"
 )
 
 func TestMintedScannedDecided(t *testing.T) {
@@ -63,8 +65,10 @@ func TestMintedScannedDecided(t *testing.T) {
 		s := h.stats(c)
 		return s["unique"] == 1.0 && s["counts"].(map[string]any)["accepted"] == 2.0
 	})
-	if h.scan(c, "Cookie: hm_v=nonsense").want(t, 302).header.Get("Set-Cookie") == "" {
-		t.Error("an invalid cookie was not replaced")
+	for _, bad := range []string{"nonsense", "AAAAAAAAAAAAAAAAAAAAAB", "!!!!!!!!!!!!!!!!!!!!!!", ""} {
+		if h.scan(c, "Cookie: hm_v="+bad).want(t, 302).header.Get("Set-Cookie") == "" {
+			t.Errorf("the invalid cookie %q was not replaced", bad)
+		}
 	}
 }
 
@@ -216,5 +220,30 @@ func TestForgedTokensTouchNothing(t *testing.T) {
 	}
 	if counted != 7 {
 		t.Errorf("%d forged scans were counted, want 7", counted)
+	}
+}
+
+func TestBehindAProxyUnderHTTPS(t *testing.T) {
+	h := newHouse(t, func(o *gateway.Options) {
+		o.PublicURL = "https://go.example.com/"
+		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	c := h.mint("")
+	if !strings.HasPrefix(c["scan_url"].(string), "https://go.example.com/s/") {
+		t.Errorf("scan_url = %v", c["scan_url"])
+	}
+	a := h.scan(c, "X-Forwarded-For: 10.0.0.1, 198.51.100.23").want(t, 302)
+	if cookie := a.header.Get("Set-Cookie"); !strings.Contains(cookie, "; Secure") {
+		t.Errorf("Set-Cookie = %s, not Secure", cookie)
+	}
+	q := h.do("GET", "/s/"+c["token"].(string)+"?utm_source=flyer&utm_term=a%00b", "", "User-Agent: "+iPhone).want(t, 302)
+	for _, e := range h.log(2) {
+		d, ok := e.Data.(*events.Scan)
+		if ok && e.ID == a.header.Get("Huoma-Event") && d.Network != "198.51.100.0/24" {
+			t.Errorf("network = %s", d.Network)
+		}
+		if ok && e.ID == q.header.Get("Huoma-Event") && (d.UTM == nil || d.UTM.Source != "flyer" || d.UTM.Term != "ab") {
+			t.Errorf("utm = %+v", d.UTM)
+		}
 	}
 }
