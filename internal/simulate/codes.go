@@ -113,7 +113,7 @@ func makeWorld(rng *rand.Rand, rank int, expect float64) world {
 		}
 		// A few run out within minutes, so that a run of some length has
 		// reminders, renewals overdue and expired codes.
-		if soon := rng.Float64() < 0.12; soon && spec.Profile == "wechat-group" {
+		if soon := rng.Float64() < 0.25; soon && spec.Profile == "wechat-group" {
 			spec.Renewal = "90s"
 		} else if soon && spec.Profile == "wechat-static" {
 			spec.Validity = "2m"
