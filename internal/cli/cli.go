@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/huoma/huoma/internal/role"
 )
 
 // Exit statuses.
@@ -114,7 +116,7 @@ func (a *App) run(ctx context.Context, args []string) (err error) {
 		kong.Writers(a.Stdout, &quiet),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.Vars{"version": version()},
-		kong.ValueFormatter(helpValue),
+		kong.ValueFormatter(role.HelpValue),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(a),
@@ -139,18 +141,6 @@ func asked(args []string) string {
 		}
 	}
 	return ""
-}
-
-// helpValue is a flag's help with its default and its name in the environment.
-func helpValue(v *kong.Value) string {
-	help := v.Help
-	if v.HasDefault && v.Default != "" && !strings.Contains(help, "efault") {
-		help = strings.TrimSuffix(help, ".") + " (default " + v.Default + ")."
-	}
-	if len(v.Tag.Envs) > 0 {
-		help = strings.TrimSuffix(help, ".") + " [$" + v.Tag.Envs[0] + "]"
-	}
-	return help
 }
 
 // version is what the build says of itself.

@@ -11,10 +11,12 @@ import (
 
 	"github.com/huoma/huoma/internal/cli/client"
 	"github.com/huoma/huoma/internal/qr"
+	"github.com/huoma/huoma/internal/role"
 )
 
 // UpOptions are the flags of `huoma up`.
 type UpOptions struct {
+	role.Streams
 	Addr                string   `help:"Address the gateway listens on; port 0 picks a free one." default:"127.0.0.1:8080"`
 	PublicURL           string   `name:"public-url" help:"What pictures and links begin with, as phones reach it. Default: the gateway's address."`
 	Data                string   `help:"Folder for everything that is kept." default:"./data" type:"path"`
@@ -23,12 +25,12 @@ type UpOptions struct {
 	ClickHouseAddr      string   `name:"clickhouse-addr" help:"Address the embedded ClickHouse listens on for its own protocol, loopback." default:"127.0.0.1:9000"`
 	ClickHouseHTTPAddr  string   `name:"clickhouse-http-addr" help:"Address the embedded ClickHouse listens on for HTTP, loopback." default:"127.0.0.1:8123"`
 	ClickHouseURL       string   `name:"clickhouse-url" help:"A ClickHouse to use instead of the embedded one, as clickhouse://user:password@host:9000/huoma."`
-	Partitions          int      `help:"Partitions of the log, fixed by the first start. Default: what is installed, or 1." default:"0"`
 	APIKey              string   `name:"api-key" help:"Key of the admin calls. Default: drawn at the first start and kept in the data folder."`
 	TrustedProxies      string   `name:"trusted-proxies" help:"Networks whose X-Forwarded-For is believed, separated by commas."`
 	RegisteredDomains   []string `name:"registered-domains" help:"Domains that profiles which ask for it may lead to, separated by commas."`
 	AllowPrivateTargets bool     `name:"allow-private-targets" help:"Let targets lead into private networks."`
 	Keyring             string   `help:"File with the keys that seal tokens. Default: keyring.json in the data folder." type:"path"`
+	Sync                string   `help:"When the embedded NATS syncs its files: always, before it acknowledges, or interval, every two minutes: a power cut then loses what was acknowledged since." enum:"always,interval" default:"always"`
 	LogFormat           string   `name:"log-format" help:"Form of the log on standard error: text or json." enum:"text,json" default:"text"`
 	LogLevel            string   `name:"log-level" help:"Least level that is logged: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 	ReadyFile           string   `name:"ready-file" help:"File to write the addresses to, once everything answers." type:"path"`

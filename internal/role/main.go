@@ -28,7 +28,7 @@ type Command interface {
 // status: 0, 1 with one sentence on standard error, or 2 for wrong usage.
 func Main(c Command, name, description string, args []string) int {
 	parser, err := kong.New(c, kong.Name(name), kong.Description(description+"\n\nEvery flag can also be set in the environment, as HUOMA_<FLAG>."),
-		kong.DefaultEnvars("HUOMA"), kong.ValueFormatter(helpValue))
+		kong.DefaultEnvars("HUOMA"), kong.ValueFormatter(HelpValue))
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return 1
@@ -40,24 +40,22 @@ func Main(c Command, name, description string, args []string) int {
 	// The first signal drains; the second ends the program as it would have.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	if err := c.Run(ctx, c.logging().Logger(os.Stderr)); err != nil && ctx.Err() == nil {
+	if err := c.Run(ctx, c.logging().Logger(os.Stderr)); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", name, strings.Join(strings.Fields(err.Error()), " "))
-		return 1
-	} else if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: while stopping: %s\n", name, strings.Join(strings.Fields(err.Error()), " "))
 		return 1
 	}
 	return 0
 }
 
-// helpValue shows a flag's default and its variable.
-func helpValue(v *kong.Value) string {
+// HelpValue is a flag's help with its default, where the text does not tell
+// it, and its variable.
+func HelpValue(v *kong.Value) string {
 	help := v.Help
 	if v.HasDefault && v.Default != "" && !strings.Contains(help, "efault") {
 		help = strings.TrimSuffix(help, ".") + " (default " + v.Default + ")."
 	}
 	if len(v.Tag.Envs) > 0 {
-		help += " [$" + strings.Join(v.Tag.Envs, ", $") + "]"
+		help = strings.TrimSuffix(help, ".") + " [$" + v.Tag.Envs[0] + "]"
 	}
 	return help
 }
