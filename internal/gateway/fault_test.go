@@ -22,6 +22,7 @@ type faulty struct {
 	*natsjs.Conn
 	hold chan struct{} // while open, storing waits
 	fail atomic.Bool   // storing fails, after it was done
+	late bool          // definitions never arrive by themselves
 	mu   sync.Mutex
 	seen []events.Record
 }
@@ -46,6 +47,26 @@ func (f *faulty) AppendRecords(ctx context.Context, records []events.Record) err
 		return errInjected
 	}
 	return nil
+}
+
+func (f *faulty) WatchDefinitions(ctx context.Context, fn func(string, []byte, uint64) error, caughtUp func()) error {
+	if !f.late {
+		return f.Conn.WatchDefinitions(ctx, fn, caughtUp)
+	}
+	caughtUp()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestACodeMintedElsewhereAMomentAgo(t *testing.T) {
+	h := newHouse(t)
+	late := newGateway(t, h.conn, func(o *gateway.Options) { o.Backend = &faulty{Conn: h.conn, late: true} })
+	late.scan(h.mint("")).want(t, 302)
+	c := h.mint("")
+	late.admin("POST", "/v1/events", event(c, events.TypeMemberJoined, "x", `{"target":0}`, "")).want(t, 202)
+	h.admin("PATCH", "/v1/codes/"+c["id"].(string), `{"targets":[{"n":0},{"url":"https://example.com/b"}]}`).want(t, 200)
+	late.admin("POST", "/v1/events", event(c, events.TypeMemberJoined, "y", `{"target":1}`, "")).want(t, 202)
+	h.until("both joined", func() bool { return h.stats(c)["members"] == 2.0 })
 }
 
 func TestNothingIsAnsweredBeforeItIsStored(t *testing.T) {
