@@ -111,7 +111,7 @@ func some[T any](g *Gen, p int, f func() T) (v T) {
 	return v
 }
 
-func (g *Gen) visitor() string { return fmt.Sprintf("v%03d", g.rng.IntN(40)) }
+func (g *Gen) visitor() string { return fmt.Sprintf("v%03d", g.rng.IntN(30)) }
 
 func (g *Gen) event() *events.Event {
 	e := &events.Event{ID: g.id("e"), Source: "test", Subject: pick(g, g.Codes...), Time: g.now.Add(-time.Duration(g.rng.IntN(3000)) * time.Millisecond)}
@@ -151,7 +151,7 @@ func (g *Gen) event() *events.Event {
 		count := int64(g.rng.IntN(200))
 		e.Type, e.Data = events.TypeMemberSnapshot, &events.MemberSnapshot{Target: &n, Count: &count}
 	case r < 97:
-		d := &events.Conversion{Name: pick(g, "lead", "lead", "sale", "trial"), ClickID: some(g, 60, click), Visitor: some(g, 70, g.visitor)}
+		d := &events.Conversion{Name: pick(g, "lead", "sale", "sale", "lead", "trial"), ClickID: some(g, 60, click), Visitor: some(g, 70, g.visitor)}
 		if d.ClickID == "" && d.Visitor == "" {
 			d.Visitor = g.visitor()
 		}
