@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/gateway"
 	"github.com/huoma/huoma/internal/natsdev/natstest"
@@ -228,6 +229,7 @@ func TestClosingLetsScansInFlightEnd(t *testing.T) {
 	f := &faulty{Conn: conn}
 	h := newGateway(t, conn, func(o *gateway.Options) { o.Backend = f; o.Limits.Store = time.Minute })
 	c := h.mint("")
+	h.scan(map[string]any{"token": "forged"}).want(t, 404)
 	f.hold = make(chan struct{})
 	status := make(chan int, 1)
 	go func() { status <- h.scan(c).status }()
@@ -251,6 +253,54 @@ func TestClosingLetsScansInFlightEnd(t *testing.T) {
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
+	types := make(map[string]int)
+	for _, e := range h.log(2) {
+		types[e.Type]++
+	}
+	if types[events.TypeScan] != 1 || types[events.TypeForged] != 1 {
+		t.Errorf("in the log at the end: %v, want the scan and the forged one's count", types)
+	}
+}
+
+func TestMissingCommitsAreMadeUpFromTheSnapshot(t *testing.T) {
+	h := newGateway(t, connect(t, natstest.Start(t), 2))
+	c := h.mint(`"targets":[{"url":"https://example.com/a"}],"rules":[{"scope":"code","limit":1,"window":"30s"}]`)
+	def := h.log(2)[0].Data.(*events.CodeData).Definition
+	state := code.New(def)
+	p := events.Partition(def.ID, 2)
+	var last uint64
+	commit := func(step uint64) {
+		t.Helper()
+		record := events.Commit{Version: events.CommitVersion, Partition: p, Step: step, Owner: "test", Time: time.Now().UTC(), Codes: []code.View{state.View()}}
+		b, err := record.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last, err = h.conn.AppendCommit(t.Context(), p, last, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit(1)
+	h.until("the first step arrives", func() bool { return h.stats(c)["revision"] == 1.0 })
+	h.scan(c).want(t, 302)
+	out := state.Apply(code.Input{ID: "x", Scan: &code.Scan{}}, time.Now())
+	if len(out.Decisions) == 0 || out.Decisions[0].Kind != code.KindLock {
+		t.Fatalf("decisions = %+v, want a lock", out.Decisions)
+	}
+	snapshot := events.Snapshot{Version: events.SnapshotVersion, Partition: p, Step: 2, CommitSeq: last, Codes: []code.Saved{state.Save()}}
+	b, err := snapshot.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.conn.SaveSnapshot(t.Context(), p, b); err != nil {
+		t.Fatal(err)
+	}
+	commit(3) // the lock was decided in step 2, which is missing
+	h.until("the lock is known", func() bool { return h.scan(c).status == 429 })
+	commit(5) // and what no snapshot makes up for does not stop it
+	state.Apply(code.Input{ID: "y", Member: &code.Member{Kind: code.Joined}}, time.Now())
+	commit(6)
+	h.until("step 6 arrives", func() bool { return h.stats(c)["members"] == 1.0 })
 }
 
 func TestNewRefuses(t *testing.T) {

@@ -208,8 +208,8 @@ func TestSlowReaderIsDropped(t *testing.T) {
 	if dropped != 1 || n != cap(slow.news) {
 		t.Errorf("dropped %d, after %d alerts", dropped, n)
 	}
-	if again := ring.add(&events.Event{ID: "299", Data: &events.Alert{}}); again != 0 || len(ring.list) != 10 {
-		t.Errorf("ring holds %d", len(ring.list))
+	if again := ring.add(&events.Event{ID: "299", Data: &events.Alert{}}); again != 0 || len(ring.list) != 10 || ring.list[8].ID != "298" {
+		t.Errorf("ring holds %d, before the last %s", len(ring.list), ring.list[8].ID)
 	}
 	ring.close()
 	if _, late := ring.open(""); func() bool { _, ok := <-late.news; return ok }() {

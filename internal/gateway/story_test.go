@@ -11,7 +11,7 @@ import (
 
 func TestMintedScannedDecided(t *testing.T) {
 	h := newHouse(t)
-	c := h.mint(`"name":"Tea","campaign":"spring","source":"poster","targets":[{"url":"https://example.com/group?a=1#b","capacity":5}]`)
+	c := h.mint(`"name":"Tea","campaign":"spring","source":"poster","targets":[{"url":"https://example.com/group?a=1#b","capacity":50}]`)
 	for _, field := range []string{"id", "token", "scan_url", "qr_png", "qr_svg", "tracking", "status", "expires_at", "renewal_due_at"} {
 		if c[field] == nil || c[field] == "" {
 			t.Errorf("%s is missing in the answer of a mint", field)
@@ -89,6 +89,13 @@ func TestFifthScanLocks(t *testing.T) {
 		t.Errorf("Retry-After = %s, want about 600", got)
 	}
 	h.scan(c).want(t, 302) // somebody else
+
+	// An owner who lifts the rule for a moment has let everybody in again.
+	for i, rule := range []string{`{"id":"fast","limit":5,"window":"30s","action":"flag"}`, `{"id":"fast","limit":50,"window":"30s"}`} {
+		h.admin("PATCH", "/v1/codes/"+c["id"].(string), `{"rules":[`+rule+`]}`).want(t, 200)
+		h.until("the log has the rule", func() bool { return h.stats(c)["revision"] == float64(i+2) })
+	}
+	h.scan(c, cookie).want(t, 302)
 }
 
 func TestCapFullRotationAndRevocation(t *testing.T) {
