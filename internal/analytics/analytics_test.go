@@ -161,8 +161,12 @@ func (s *site) start(o analytics.Options) (*analytics.Worker, func()) {
 // eventually fails unless ok comes true within half a minute.
 func (s *site) eventually(what string, ok func() bool) {
 	s.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
+	tick, end := time.NewTicker(20*time.Millisecond), time.After(30*time.Second)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
 			s.t.Fatalf("%s: not within 30 s", what)
 		}
 	}

@@ -15,7 +15,7 @@ var (
 	ErrSchemaNewer = errors.New("the schema is newer than this program")
 	ErrSchemaOlder = errors.New("the schema is older than this program")
 	ErrNotOurs     = errors.New("ClickHouse does not let this user create the schema")
-	ErrReused      = errors.New("a batch without a deduplication token")
+	ErrNoToken      = errors.New("a batch without a deduplication token")
 )
 
 // Class says what to do after an error.
@@ -46,7 +46,7 @@ func ClassOf(err error) Class {
 	if errors.As(err, &e) {
 		return e.Class
 	}
-	for _, never := range []error{ErrTooOld, ErrSchemaNewer, ErrSchemaOlder, ErrNotOurs, ErrReused} {
+	for _, never := range []error{ErrTooOld, ErrSchemaNewer, ErrSchemaOlder, ErrNotOurs, ErrNoToken} {
 		if errors.Is(err, never) {
 			return Never
 		}

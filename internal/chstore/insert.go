@@ -25,7 +25,7 @@ const replayMargin = dedupWindow / 10
 // first, and only what is missing is inserted.
 func (s *Store) Insert(ctx context.Context, b events.Batch) (events.Inserted, error) {
 	if b.Token == "" {
-		return events.Inserted{}, &Error{Op: "insert", Class: Never, Err: ErrReused}
+		return events.Inserted{}, &Error{Op: "insert", Class: Never, Err: ErrNoToken}
 	}
 	rows, err := rowsOf(b)
 	if err != nil {

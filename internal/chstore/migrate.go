@@ -5,12 +5,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"regexp"
 	"strconv"
 	"strings"
-	"testing/fstest"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/pressly/goose/v3"
@@ -29,21 +29,38 @@ var ttlTables = []string{"scans", "members", "conversions", "alerts", "decisions
 
 // migrations returns the migration files with their variables filled in.
 func migrations(database string, retentionDays int) (fs.FS, error) {
-	out := fstest.MapFS{}
-	names, err := fs.Glob(schemas.ClickHouse, "clickhouse/*.sql")
+	files, err := fs.Sub(schemas.ClickHouse, "clickhouse")
 	if err != nil {
 		return nil, err
 	}
-	fill := strings.NewReplacer("${database}", database, "${ttl}", ttlClause(retentionDays), "${window}", strconv.Itoa(dedupWindow))
-	for _, n := range names {
-		b, err := schemas.ClickHouse.ReadFile(n)
-		if err != nil {
-			return nil, err
-		}
-		out[path.Base(n)] = &fstest.MapFile{Data: []byte(fill.Replace(string(b)))}
-	}
-	return out, nil
+	return filled{files, strings.NewReplacer("${database}", database, "${ttl}", ttlClause(retentionDays), "${window}", strconv.Itoa(dedupWindow))}, nil
 }
+
+// filled are files whose text has its variables replaced.
+type filled struct {
+	fs.FS
+	fill *strings.Replacer
+}
+
+// Open implements fs.FS.
+func (f filled) Open(name string) (fs.File, error) {
+	file, err := f.FS.Open(name)
+	if err != nil || path.Ext(name) != ".sql" {
+		return file, err
+	}
+	b, err := io.ReadAll(file)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return filledFile{file, strings.NewReader(f.fill.Replace(string(b)))}, nil
+}
+
+type filledFile struct {
+	fs.File
+	text *strings.Reader
+}
+
+func (f filledFile) Read(b []byte) (int, error) { return f.text.Read(b) }
 
 func ttlClause(days int) string {
 	if days <= 0 {
