@@ -15,7 +15,7 @@ var (
 	ErrSchemaNewer = errors.New("the schema is newer than this program")
 	ErrSchemaOlder = errors.New("the schema is older than this program")
 	ErrNotOurs     = errors.New("ClickHouse does not let this user create the schema")
-	ErrNoToken      = errors.New("a batch without a deduplication token")
+	ErrNoToken     = errors.New("a batch without a deduplication token")
 )
 
 // Class says what to do after an error.
