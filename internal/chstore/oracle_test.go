@@ -147,11 +147,12 @@ func (o *oracle) attribution() []string {
 	return out
 }
 
+// heatmap is of one code, or of all with an empty id.
 func (o *oracle) heatmap(id string, tz *time.Location) []string {
 	var n [8][24]int
 	var who [8][24]map[string]bool
 	for _, s := range o.scans {
-		if s.verdict == "accepted" && s.code == id {
+		if s.verdict == "accepted" && (id == "" || s.code == id) {
 			t := s.ts.In(tz)
 			day, hour := (int(t.Weekday())+6)%7+1, t.Hour()
 			n[day][hour]++

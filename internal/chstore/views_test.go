@@ -42,6 +42,7 @@ func TestViews(t *testing.T) {
 			same("first_scans", ask(t, s, "SELECT code_id, variant, tracking, first_at, first_event_id, first_device_model, first_province FROM first_scans"), o.firstScans())
 			same("verdicts", ask(t, s, "SELECT hour, verdict, rule, sum(scans) FROM verdicts GROUP BY ALL"), o.verdicts())
 			same("capacity", ask(t, s, "SELECT code_id, target, is_current, members, members_from, capacity, percent, eta_full FROM capacity"), o.capacity())
+			same("heatmap of all codes", ask(t, s, "SELECT * FROM heatmap(tz='UTC', code='')"), o.heatmap("", time.UTC))
 			bought := 0
 			for _, id := range g.Codes {
 				for _, name := range []string{"Asia/Shanghai", "Asia/Kolkata", "America/New_York"} {

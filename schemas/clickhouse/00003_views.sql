@@ -87,10 +87,10 @@ SELECT
     count() AS scans,
     uniqExactIf(visitor, visitor != '') AS visitors
 FROM scans
-WHERE verdict = 'accepted' AND code_id = {code:String}
+WHERE verdict = 'accepted' AND ({code:String} = '' OR code_id = {code:String})
 GROUP BY weekday, hour
 ORDER BY weekday, hour
-COMMENT 'accepted scans of a code by weekday (1 is Monday) and hour in a time zone: heatmap(tz=, code=)';
+COMMENT 'accepted scans of a code, or of all with an empty one, by weekday (1 is Monday) and hour in a time zone: heatmap(tz=, code=)';
 
 -- Each visitor is one trial, in the arm of the first variant they scanned, so that arms are independent; a scan that names no visitor is a
 -- trial of its own. A success is a trial that joined at or after that scan.
