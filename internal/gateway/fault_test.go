@@ -313,7 +313,6 @@ func TestNewRefuses(t *testing.T) {
 	t.Cleanup(func() { _ = g.Close(context.Background()) })
 	for name, change := range map[string]func(*gateway.Options){
 		"no key":     func(o *gateway.Options) { o.APIKey = "" },
-		"short key":  func(o *gateway.Options) { o.APIKey = "abc" },
 		"no keyring": func(o *gateway.Options) { o.Keyring = nil },
 		"public URL": func(o *gateway.Options) { o.PublicURL = "example.com" },
 		"its path":   func(o *gateway.Options) { o.PublicURL = "https://example.com/codes" },

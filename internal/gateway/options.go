@@ -132,6 +132,10 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// shortKey is the length below which an API key is warned about: 16 random
+// letters and digits are more than 64 bits.
+const shortKey = 16
+
 // withDefaults checks o and fills in what was left out, but for PublicURL.
 func (o Options) withDefaults() (Options, error) {
 	if o.Backend == nil || o.Keyring == nil {
@@ -144,8 +148,8 @@ func (o Options) withDefaults() (Options, error) {
 		}
 		o.APIKey = strings.TrimSpace(string(b))
 	}
-	if len(o.APIKey) < 8 {
-		return o, errors.New("gateway: the API key is missing or shorter than 8 characters: set --api-key")
+	if o.APIKey == "" {
+		return o, errors.New("gateway: the API key is missing: set --api-key")
 	}
 	if o.Addr == "" {
 		o.Addr = "127.0.0.1:8080"
@@ -169,6 +173,9 @@ func (o Options) withDefaults() (Options, error) {
 	o.Limits = o.Limits.withDefaults()
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(o.APIKey) < shortKey {
+		o.Log.Warn("the API key is short and may be guessed: use a random one", "characters", len(o.APIKey), "better", shortKey)
 	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
