@@ -199,9 +199,6 @@ func (g *Gateway) streamAlerts(w http.ResponseWriter, r *http.Request) error {
 	missed, reader := g.alerts.open(r.Header.Get("Last-Event-ID"))
 	defer g.alerts.leave(reader)
 	out := http.NewResponseController(w)
-	if err := out.SetReadDeadline(time.Time{}); err != nil { // else the server's own ends the stream
-		return err
-	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
