@@ -18,17 +18,41 @@ import (
 // cluster runs three plain servers with JetStream as one.
 func cluster(t testing.TB) (servers []*server.Server, urls string) {
 	t.Helper()
+	for range 5 {
+		if servers, urls = tryCluster(t); servers != nil {
+			return servers, urls
+		}
+	}
+	t.Fatal("three servers do not get ready")
+	return nil, ""
+}
+
+// tryCluster is cluster on ports that are free now; servers is nil when
+// somebody else has taken one meanwhile.
+func tryCluster(t testing.TB) (servers []*server.Server, urls string) {
+	t.Helper()
 	ports := make([]int, 3)
 	var routes, clients []string
-	for i := range ports { // ports that are free now
+	var held []net.Listener
+	for i := range ports {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		ports[i] = l.Addr().(*net.TCPAddr).Port
 		routes = append(routes, "nats://"+l.Addr().String())
+		defer l.Close() // again, should we not come to the loop below
+		held = append(held, l)
+	}
+	for _, l := range held { // all at once, or one port might be drawn twice
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+	stop := func() {
+		for _, ns := range servers {
+			ns.Shutdown()
+			ns.WaitForShutdown()
 		}
 	}
 	for i := range ports {
@@ -41,15 +65,16 @@ func cluster(t testing.TB) (servers []*server.Server, urls string) {
 			t.Fatal(err)
 		}
 		ns.Start()
-		t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
 		servers = append(servers, ns)
 	}
 	for _, ns := range servers {
 		if !ns.ReadyForConnections(10 * time.Second) {
-			t.Fatal("a server is not ready")
+			stop()
+			return nil, ""
 		}
 		clients = append(clients, "nats://"+ns.Addr().String())
 	}
+	t.Cleanup(stop)
 	eventually(t, 30*time.Second, "a leader of three", func() bool {
 		for _, ns := range servers {
 			if ns.JetStreamIsLeader() && len(ns.JetStreamClusterPeers()) == 3 {
