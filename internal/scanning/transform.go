@@ -217,8 +217,11 @@ func (t *Transform) one(b *builder, m events.Message, idx int, raw []byte, kind 
 	case isForged:
 		t.totals.Forged++
 	case isDef:
+		if !t.define(b, m, idx, e, def) {
+			t.totals.Repeated++
+			return
+		}
 		t.totals.Codes++
-		t.define(b, m, idx, e, def)
 	case isScan:
 		t.totals.Scans++
 		t.scan(b, m, idx, e, scan, &item)
@@ -288,20 +291,24 @@ func wantSubject(typ string) string {
 	return "nowhere: Huoma publishes this type itself"
 }
 
-func (t *Transform) define(b *builder, m events.Message, idx int, e *events.Event, def *events.CodeData) {
+// define takes a definition over. It reports false for one that is not newer
+// than what is known: a gateway has told it again.
+func (t *Transform) define(b *builder, m events.Message, idx int, e *events.Event, def *events.CodeData) bool {
 	s := t.codes[e.Subject]
 	if s == nil {
 		s = code.New(def.Definition)
 		t.codes[e.Subject] = s
 		t.effects(b, m, idx, s, e.Tenant, s.Apply(code.Input{}, m.At))
-		return
+		return true
 	}
 	kind := map[string]code.DefineKind{
 		events.TypeCodeMinted: code.Minted, events.TypeCodeChanged: code.Changed,
 		events.TypeCodeRenewed: code.Renewed, events.TypeCodeRevoked: code.Revoke,
 	}[e.Type]
 	in := code.Input{ID: e.ID, At: e.Time, Define: &code.Define{Kind: kind, Def: def.Definition}}
-	t.effects(b, m, idx, s, e.Tenant, s.Apply(in, m.At))
+	out := s.Apply(in, m.At)
+	t.effects(b, m, idx, s, e.Tenant, out)
+	return !out.Stale
 }
 
 func (t *Transform) scan(b *builder, m events.Message, idx int, e *events.Event, scan *events.Scan, item *events.Item) {

@@ -277,9 +277,10 @@ func TestRepeatsAreDroppedAndCounted(t *testing.T) {
 	gw := record(t, 2, 2, at, scanBy("s", "c1", "v", at), scanBy("s2", "c1", "w", at))
 	again := gw
 	again.Seq = 5
-	commits, _ := decide(t, mint, gw, published(t, 3, "member", at, join), published(t, 4, "member", at.Add(23*time.Hour), join), again)
+	toldAgain := record(t, 6, 3, at, minted(definition("c1")))
+	commits, _ := decide(t, mint, gw, published(t, 3, "member", at, join), published(t, 4, "member", at.Add(23*time.Hour), join), again, toldAgain)
 	last := commits[len(commits)-1].Totals
-	want := events.Totals{Scans: 2, Members: 1, Codes: 1, Repeated: 3, Decisions: last.Decisions, Alerts: last.Alerts}
+	want := events.Totals{Scans: 2, Members: 1, Codes: 1, Repeated: 4, Decisions: last.Decisions, Alerts: last.Alerts}
 	if last != want {
 		t.Errorf("totals = %+v, want %+v", last, want)
 	}
