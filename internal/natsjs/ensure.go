@@ -1,10 +1,12 @@
 package natsjs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -34,10 +36,11 @@ const (
 	Unlimited int64         = -1
 )
 
-// Config is how streams and buckets should be. Zero values mean the default.
+// Config is how streams and buckets should be. Zero values mean: as installed,
+// or the default when nothing is.
 type Config struct {
-	Partitions int // fixed at installation. Default: what is installed, or 1
-	Replicas   int // 1, 3 or 5. Default: what is there, or 1
+	Partitions int // fixed at installation. Default 1
+	Replicas   int // 1, 3 or 5. Default 1
 
 	// How long messages are kept. Decisions should outlast the longest time a
 	// partition may be without any: its last commit record is where its next
@@ -88,9 +91,6 @@ func (e *IncompatibleError) Error() string {
 // checked before anything is changed; what does not fit is an
 // *IncompatibleError.
 func (c *Conn) Ensure(ctx context.Context, cfg Config) (Installation, error) {
-	if err := cfg.check(); err != nil {
-		return Installation{}, err
-	}
 	have := map[string]*jetstream.StreamInfo{}
 	for _, name := range []string{
 		events.StreamEvents, events.StreamDecisions, events.StreamAlerts, events.StreamDLQ,
@@ -102,7 +102,10 @@ func (c *Conn) Ensure(ctx context.Context, cfg Config) (Installation, error) {
 		}
 		have[name] = info
 	}
-	if err := cfg.settle(have[events.StreamEvents]); err != nil {
+	if err := cfg.settle(have); err != nil {
+		return Installation{}, err
+	}
+	if err := cfg.check(); err != nil {
 		return Installation{}, err
 	}
 	var todo []jetstream.StreamConfig
@@ -121,6 +124,9 @@ func (c *Conn) Ensure(ctx context.Context, cfg Config) (Installation, error) {
 		}
 	}
 	for _, s := range todo {
+		if info := have[s.Name]; info != nil && reflect.DeepEqual(info.Config, s) {
+			continue
+		}
 		err := c.retry(ctx, "set up stream "+s.Name, func(ctx context.Context) error {
 			_, err := c.js.CreateOrUpdateStream(ctx, s)
 			return err
@@ -237,8 +243,30 @@ func (cfg *Config) check() error {
 	return nil
 }
 
-// settle takes from what is installed the numbers cfg leaves open.
-func (cfg *Config) settle(installed *jetstream.StreamInfo) error {
+// settle takes from what is installed what cfg leaves open.
+func (cfg *Config) settle(have map[string]*jetstream.StreamInfo) error {
+	for _, s := range []struct {
+		name  string
+		age   *time.Duration
+		bytes *int64
+	}{
+		{events.StreamEvents, &cfg.EventsMaxAge, &cfg.EventsMaxBytes},
+		{events.StreamDecisions, &cfg.DecisionsMaxAge, &cfg.DecisionsMaxBytes},
+		{events.StreamAlerts, &cfg.AlertsMaxAge, &cfg.AlertsMaxBytes},
+		{events.StreamDLQ, &cfg.DLQMaxAge, &cfg.DLQMaxBytes},
+	} {
+		info := have[s.name]
+		if info == nil {
+			continue
+		}
+		if *s.age == 0 {
+			*s.age = cmp.Or(info.Config.MaxAge, Forever)
+		}
+		if *s.bytes == 0 {
+			*s.bytes = info.Config.MaxBytes
+		}
+	}
+	installed := have[events.StreamEvents]
 	if installed == nil {
 		cfg.Partitions, cfg.Replicas = max(cfg.Partitions, 1), max(cfg.Replicas, 1)
 		return nil
@@ -251,9 +279,8 @@ func (cfg *Config) settle(installed *jetstream.StreamInfo) error {
 		return err
 	}
 	cfg.Partitions = n
-	if cfg.Replicas == 0 {
-		cfg.Replicas = installed.Config.Replicas
-	}
+	cfg.Replicas = cmp.Or(cfg.Replicas, installed.Config.Replicas)
+	cfg.EventsDuplicates = cmp.Or(cfg.EventsDuplicates, installed.Config.Duplicates)
 	return nil
 }
 

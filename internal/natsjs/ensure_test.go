@@ -89,6 +89,37 @@ func TestEnsureTwiceAndUpgrade(t *testing.T) {
 	}
 }
 
+// A role that is told no limits leaves them as they are, and makes what an
+// interrupted start has not made.
+func TestEnsureLeavesWhatItIsNotTold(t *testing.T) {
+	c := connect(t, natstest.New(t).URL())
+	ctx := testContext(t)
+	told := Config{
+		Partitions: 2, EventsMaxAge: 48 * time.Hour, EventsMaxBytes: 1 << 30, EventsDuplicates: time.Hour, DecisionsMaxAge: 480 * time.Hour,
+		AlertsMaxAge: 100 * time.Hour, DLQMaxAge: 200 * time.Hour,
+	}
+	if _, err := c.Ensure(ctx, told); err != nil {
+		t.Fatal(err)
+	}
+	before := configs(t, c)
+	if err := c.js.DeleteStream(ctx, events.StreamDLQ); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Ensure(ctx, Config{DLQMaxAge: 200 * time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if after := configs(t, c); !reflect.DeepEqual(before, after) {
+		t.Errorf("changed\n%+v\nto\n%+v", before, after)
+	}
+	if _, err := c.Ensure(ctx, Config{EventsMaxBytes: Unlimited, DecisionsMaxAge: Forever}); err != nil {
+		t.Fatal(err)
+	}
+	after := configs(t, c)
+	if e, d := after[events.StreamEvents], after[events.StreamDecisions]; e.MaxBytes != -1 || e.MaxAge != 48*time.Hour || d.MaxAge != 0 {
+		t.Errorf("events %+v, decisions %+v; want the limits lifted and the age left", e, d)
+	}
+}
+
 func TestEnsureRefuses(t *testing.T) {
 	edit := func(name string, change func(*jetstream.StreamConfig)) func(context.Context, *Conn) error {
 		return func(ctx context.Context, c *Conn) error {
