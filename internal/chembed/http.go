@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -240,7 +241,7 @@ func (h *httpHandler) run(ctx context.Context, req *httpRequest, out *httpOutput
 		req.format = "TabSeparated"
 	}
 	out.format = req.format
-	if st.kind == kindSelect {
+	if st.kind == kindSelect && req.rowByRow(st) {
 		s, err := sess.conn.stream(st.text, req.format, req.params)
 		if err == nil {
 			defer s.close()
@@ -259,6 +260,19 @@ func (h *httpHandler) run(ctx context.Context, req *httpRequest, out *httpOutput
 	}
 	out.summary(s)
 	return out.write(result)
+}
+
+// rowByRow says whether the result may go out as the engine makes it. The engine ends its output with every chunk: of any other format
+// that would be several documents one after another, each with its own header and end.
+func (req *httpRequest) rowByRow(st statement) bool {
+	const asArray = "output_format_json_array_of_rows"
+	switch format := strings.ToLower(req.format); format {
+	case "tabseparated", "tsv", "tabseparatedraw", "tsvraw", "csv", "rowbinary", "null":
+		return true
+	case "jsoneachrow", "jsonlines", "ndjson", "jsoncompacteachrow", "jsonstringseachrow", "jsoncompactstringseachrow":
+		return !strings.Contains(st.text, asArray) && !slices.ContainsFunc(req.settings, func(s setting) bool { return s.name == asArray })
+	}
+	return false
 }
 
 // insert feeds data to the engine as it comes.

@@ -3,6 +3,7 @@ package chembed_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -116,6 +117,35 @@ func TestHTTP(t *testing.T) {
 				t.Errorf("exception code header %q for %.100q", code, body)
 			}
 		})
+	}
+}
+
+// TestHTTPOneDocument has results that the engine makes in several chunks: whatever the format, they are one document.
+func TestHTTPOneDocument(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	for _, row := range []struct{ format, want string }{
+		{"TSV", "1\n2\n"},
+		{"TSVWithNames", "a\n1\n2\n"},
+		{"CSVWithNames", "\"a\"\n1\n2\n"},
+		{"Values", "(1),(2)"},
+		{"Markdown", "| a |\n|-:|\n| 1 |\n| 2 |\n"},
+		{"JSONEachRow", "{\"a\":1}\n{\"a\":2}\n"},
+		{"JSONEachRow SETTINGS output_format_json_array_of_rows = 1", "[\n{\"a\":1},\n{\"a\":2}\n]\n"},
+		{"JSONColumns SETTINGS output_format_json_pretty_print = 0", "{\n\t\"a\": [1, 2]\n}\n"},
+	} {
+		_, body := do(t, s, http.MethodPost, "/", "SELECT a FROM (SELECT 1 AS a UNION ALL SELECT 2 + sleepEachRow(0.2)) FORMAT "+row.format)
+		if body != row.want {
+			t.Errorf("%s: got %q, want %q", row.format, body, row.want)
+		}
+	}
+	_, body := do(t, s, http.MethodPost, q("SELECT 1 AS a UNION ALL SELECT 2", "default_format", "JSON"), "")
+	var doc struct {
+		Data []map[string]int
+		Rows int
+	}
+	if err := json.Unmarshal([]byte(body), &doc); err != nil || doc.Rows != 2 || len(doc.Data) != 2 {
+		t.Errorf("JSON: %v in %s", err, body)
 	}
 }
 
