@@ -198,8 +198,10 @@ func (c *replayCmd) put(ctx context.Context, n *natsClient, e *events.Event, seq
 // drop takes a dead letter out. One that is gone already is no error.
 func drop(ctx context.Context, dlq jetstream.Stream, seq uint64) error {
 	err := dlq.DeleteMsg(ctx, seq)
-	var api *jetstream.APIError
-	if err == nil || errors.Is(err, jetstream.ErrMsgNotFound) || errors.As(err, &api) && api.ErrorCode == 10043 {
+	if err == nil {
+		return nil
+	}
+	if _, gone := dlq.GetMsg(ctx, seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
 		return nil
 	}
 	return fmt.Errorf("the event is stored, but its dead letter %d cannot be taken out: %w: run again, repeats are dropped", seq, err)

@@ -326,6 +326,10 @@ func TestReplayDeadLetters(t *testing.T) {
 		t.Errorf("said %q", text)
 	}
 	eventually(t, "the repaired scan counts", func() bool { return in.totals(t).Scans == 1 })
+	// The same again, as after an error in the middle: its dead letter is gone already.
+	if text := runApp(t, &App{}, string(line)+"\n", "replay", "--dlq", "--fix", "-", "--nats-url", in.nats).ok(t); text != "1 put back\n" {
+		t.Errorf("again, said %q", text)
+	}
 	// What is repaired is not listed any more; what cannot be read stays.
 	if left := lines[letter](t, run(t, "replay", "--dlq", "--list", "--json", "--nats-url", in.nats).ok(t)); len(left) != 1 || left[0].Reason != "malformed_json" {
 		t.Errorf("left: %+v", left)
