@@ -22,12 +22,16 @@ import (
 	"github.com/huoma/huoma/internal/token/keyfile"
 )
 
+// built is the folder of the programs, for TestMain to remove.
+var built string
+
 // binaries builds the programs once and returns their folder.
 var binaries = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "huoma-bin-")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	cmd := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "github.com/huoma/huoma/cmd/...")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -90,6 +94,30 @@ func (p *process) start() {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
+}
+
+// child is the one child of a process.
+func child(t testing.TB, parent int) int {
+	t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent)) // by the thread that started it
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, name := range lists {
+		b, _ := os.ReadFile(name) // a thread may be gone
+		all = append(all, b...)
+	}
+	if len(lists) == 0 { // no such files on this system
+		if all, err = exec.Command("pgrep", "-P", strconv.Itoa(parent)).Output(); err != nil {
+			t.Fatalf("children of %d: %v", parent, err)
+		}
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(all)))
+	if err != nil {
+		t.Fatalf("children of %d: %q, want one", parent, all)
+	}
+	return pid
 }
 
 func freePort(t testing.TB) string {
@@ -187,12 +215,7 @@ func TestKilledInstallation(t *testing.T) {
 		for i := range 3 {
 			in.pass(2000 * (i + 1))
 			if i == 1 {
-				engine, err := exec.Command("pgrep", "-P", strconv.Itoa(up.cmd.Process.Pid)).Output()
-				if err != nil {
-					t.Fatalf("the engine's process: %v", err)
-				}
-				pid, _ := strconv.Atoi(strings.TrimSpace(string(engine)))
-				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				if err := syscall.Kill(child(t, up.cmd.Process.Pid), syscall.SIGKILL); err != nil {
 					t.Fatal(err)
 				}
 				continue
