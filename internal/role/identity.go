@@ -2,6 +2,7 @@ package role
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/scanning"
@@ -34,6 +35,13 @@ func identity(k *token.Keyring) scanning.Identity {
 			return "", ""
 		},
 		Network: network,
+		Picture: func(text string) (scanning.Picture, bool) {
+			p, err := k.Open(strings.ToUpper(text))
+			if err != nil {
+				return scanning.Picture{}, false
+			}
+			return scanning.Picture{Code: p.Code.String(), Variant: p.Variant, Tracking: k.Tracking(p)}, true
+		},
 		Device: func(userAgent string) (model, os, app string) {
 			d := visit.Device(userAgent)
 			return d.Model, d.OS, d.App

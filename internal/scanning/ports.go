@@ -56,6 +56,13 @@ type Backend interface {
 	Timers
 }
 
+// Picture is what a token says: which code's picture was scanned, and which.
+type Picture struct {
+	Code     string
+	Variant  int
+	Tracking string
+}
+
 // Identity hides who a producer's scan came from and says what it was.
 type Identity struct {
 	// Visitor is the keyed hash of an OpenID.
@@ -65,6 +72,9 @@ type Identity struct {
 	Classify func(userAgent string) (code.Verdict, string)
 	// Network cuts an address or prefix to what may be kept.
 	Network func(text string) string
+	// Picture opens the token of a printed picture. ok is false for one that is
+	// not ours.
+	Picture func(token string) (p Picture, ok bool)
 	// Device reads model, system and app from a user agent.
 	Device func(userAgent string) (model, os, app string)
 }

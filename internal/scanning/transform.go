@@ -204,6 +204,10 @@ func (t *Transform) one(b *builder, m events.Message, idx int, raw []byte, kind 
 	scan, isScan := e.Data.(*events.Scan)
 	if isScan && !fromGateway {
 		scan.Answered, scan.AnsweredRule = "", "" // a gateway's word, and nobody else's
+		if detail := t.open(scan, e.Subject); detail != "" {
+			t.dead(b, m, idx, raw, events.CodeInvalid, detail)
+			return
+		}
 	}
 	own := isScan && scan.Answered != "" // a gateway's own scan: its record's number tells a repeat
 	def, isDef := e.Data.(*events.CodeData)
@@ -309,6 +313,23 @@ func (t *Transform) define(b *builder, m events.Message, idx int, e *events.Even
 	out := s.Apply(in, m.At)
 	t.effects(b, m, idx, s, e.Tenant, out)
 	return !out.Stale
+}
+
+// open puts what a producer's token says in the token's place, as a gateway
+// does with events it is sent. It returns why a token cannot be taken.
+func (t *Transform) open(scan *events.Scan, id string) (detail string) {
+	if scan.Token == "" {
+		return ""
+	}
+	p, ok := t.who.Picture(scan.Token)
+	switch {
+	case !ok:
+		return "data.token: the token is not one of ours"
+	case p.Code != id:
+		return "data.token: the token is another code's than the subject says"
+	}
+	scan.Token, scan.Variant, scan.Tracking = "", p.Variant, p.Tracking
+	return ""
 }
 
 func (t *Transform) scan(b *builder, m events.Message, idx int, e *events.Event, scan *events.Scan, item *events.Item) {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +38,11 @@ func testIdentity() Identity {
 			return s
 		},
 		Device: func(string) (string, string, string) { return "phone", "os", "app" },
+		Picture: func(token string) (Picture, bool) { // "c1:2" is variant 2 of c1
+			id, variant, ok := strings.Cut(token, ":")
+			n, err := strconv.Atoi(variant)
+			return Picture{Code: id, Variant: n, Tracking: "TRACKED"}, ok && err == nil
+		},
 	}
 }
 
@@ -148,10 +154,10 @@ func TestFifthScanLocksAndTheSixthIsRefused(t *testing.T) {
 
 func TestIdentityIsHiddenAndDerived(t *testing.T) {
 	at := epoch.Add(time.Minute)
-	e := event(events.TypeScan, "s", "c1", at, &events.Scan{OpenID: "oABC", Token: "T", Network: "203.0.113.77", UserAgent: "phone", Answered: "accepted"})
+	e := event(events.TypeScan, "s", "c1", at, &events.Scan{OpenID: "oABC", Token: "c1:2", Variant: 7, Tracking: "CLAIMED", Network: "203.0.113.77", UserAgent: "phone", Answered: "accepted"})
 	commits, _ := decide(t, record(t, 1, 1, epoch, minted(definition("c1"))), published(t, 2, "scan", at, e))
 	got := commits[1].Items[0].Event.Data.(*events.Scan)
-	want := &events.Scan{Visitor: "hash-of-4", Network: "203.0.113.0/24", UserAgent: "phone", DeviceModel: "phone", OS: "os", App: "app"}
+	want := &events.Scan{Visitor: "hash-of-4", Variant: 2, Tracking: "TRACKED", Network: "203.0.113.0/24", UserAgent: "phone", DeviceModel: "phone", OS: "os", App: "app"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("scan = %+v, want %+v", got, want)
 	}
@@ -201,6 +207,8 @@ func TestDeadLetters(t *testing.T) {
 		{"a stranger as a gateway", raw("huoma.ev.0.gw", "[]"), events.CodeWrongSubject},
 		{"unknown code", published(t, 0, "member", at, good(func(e *events.Event) { e.Subject = "nobody" })), events.CodeUnknownCode},
 		{"unknown target", published(t, 0, "member", at, join("x", 7)), events.CodeInvalid},
+		{"a forged token", published(t, 0, "scan", at, event(events.TypeScan, "f", "c1", at, &events.Scan{Token: "guessed"})), events.CodeInvalid},
+		{"another code's token", published(t, 0, "scan", at, event(events.TypeScan, "f", "c1", at, &events.Scan{Token: "c2:1"})), events.CodeInvalid},
 		{"older than a day", published(t, 0, "member", at, good(func(e *events.Event) { e.Time = at.Add(-oldest - time.Millisecond) })), events.CodeTooOld},
 		{"too far ahead", published(t, 0, "member", at, good(func(e *events.Event) { e.Time = at.Add(newest + time.Millisecond) })), events.CodeTooNew},
 		{"a definition from a producer", published(t, 0, "code", at, minted(definition("c1"))), events.CodeWrongSubject},

@@ -48,7 +48,7 @@ func New(o Options) (*Worker, error) {
 		return nil, errors.New("scan worker: the number of partitions is needed")
 	case o.Claim == nil || o.Backend == nil:
 		return nil, errors.New("scan worker: a log is needed")
-	case o.Identity.Visitor == nil || o.Identity.Classify == nil || o.Identity.Network == nil || o.Identity.Device == nil:
+	case o.Identity.Visitor == nil || o.Identity.Classify == nil || o.Identity.Network == nil || o.Identity.Device == nil || o.Identity.Picture == nil:
 		return nil, errors.New("scan worker: every part of Identity is needed")
 	}
 	if o.Log == nil {
