@@ -382,7 +382,8 @@ func (c *nativeConn) results(ctx context.Context, st statement, q query) error {
 		}
 	}
 	c.buf.Reset()
-	proto.Profile{Rows: total.rows, Blocks: blocks, Bytes: total.bytes}.EncodeAware(&c.buf, c.rev)
+	// Told that the rows before a limit are not calculated, a client of old looks for the streams it could learn them from, and crashes.
+	proto.Profile{Rows: total.rows, Blocks: blocks, Bytes: total.bytes, CalculatedRowsBeforeLimit: true}.EncodeAware(&c.buf, c.rev)
 	c.w.Write(c.buf.Buf)
 	return nil
 }

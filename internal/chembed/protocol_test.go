@@ -278,6 +278,22 @@ func TestSampleBlock(t *testing.T) {
 	}
 }
 
+// TestProfile: a result's profile says that it needs no calculating. Debian's clickhouse-client 18.16 crashes on any other.
+func TestProfile(t *testing.T) {
+	t.Parallel()
+	raw := rawDial(t, chtest.Start(t))
+	raw.hello()
+	raw.send(rawQuery("SELECT toUInt8(1) AS a", proto.CompressionDisabled), rawEnd())
+	block := []byte{1, 1, 1, 'a', 5, 'U', 'I', 'n', 't', '8', 1, byte(proto.ServerCodeProfile)}
+	for got := []byte(nil); !bytes.HasSuffix(got, block); {
+		got = append(got, byte(raw.code()))
+	}
+	var profile proto.Profile
+	if err := profile.DecodeAware(raw.r, rawRevision); err != nil || profile.Rows != 1 || profile.Blocks != 1 || !profile.CalculatedRowsBeforeLimit {
+		t.Errorf("got %+v, %v", profile, err)
+	}
+}
+
 // TestRefusedWhileSending: an INSERT that the engine refuses early is answered early, what its client still sends is read, and
 // the connection goes on.
 func TestRefusedWhileSending(t *testing.T) {

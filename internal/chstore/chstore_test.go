@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,23 +19,7 @@ import (
 // One engine serves all tests of this package, each in a database of its own.
 var server *chembed.Server
 
-func TestMain(m *testing.M) {
-	chtest.Child()
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "chstore")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		if server, err = chembed.New(chembed.Options{DataDir: dir, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer server.Close(context.Background())
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { chtest.MainShared(m, func(s *chembed.Server) { server = s }) }
 
 var databases atomic.Int64
 

@@ -126,6 +126,15 @@ func precheck(b []byte, most int) error {
 	if !utf8.Valid(b) {
 		return fail(CodeInvalidUTF8, "", "the event is not valid UTF-8")
 	}
+	if TooDeep(b) {
+		return fail(CodeTooDeep, "", "the JSON is nested deeper than %d", MaxDepth)
+	}
+	return nil
+}
+
+// TooDeep reports whether JSON is nested deeper than MaxDepth, without parsing
+// it. Of what is not JSON it may say either.
+func TooDeep(b []byte) bool {
 	depth, inString, escaped := 0, false, false
 	for _, c := range b {
 		switch {
@@ -137,13 +146,13 @@ func precheck(b []byte, most int) error {
 			inString = true
 		case c == '{' || c == '[':
 			if depth++; depth > MaxDepth {
-				return fail(CodeTooDeep, "", "the JSON is nested deeper than %d", MaxDepth)
+				return true
 			}
 		case c == '}' || c == ']':
 			depth--
 		}
 	}
-	return nil
+	return false
 }
 
 func parse(b []byte) (*Event, error) {

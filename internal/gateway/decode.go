@@ -40,30 +40,13 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, types ...strin
 	return body, mediaType, nil
 }
 
-// maxDepth bounds nested JSON before a parser starts on it.
-const maxDepth = events.MaxDepth
-
 // decode reads one JSON value strictly into v: unknown and repeated fields are refused.
 func decode(body []byte, v any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return invalid(events.CodeMalformed, "body", "the body is empty: send a JSON object")
 	}
-	depth, inString, escaped := 0, false, false
-	for _, c := range body {
-		switch {
-		case escaped:
-			escaped = false
-		case inString:
-			inString, escaped = c != '"', c == '\\'
-		case c == '"':
-			inString = true
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return invalid(events.CodeTooDeep, "body", "the JSON is nested deeper than %d", maxDepth)
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
+	if events.TooDeep(body) {
+		return invalid(events.CodeTooDeep, "body", "the JSON is nested deeper than %d", events.MaxDepth)
 	}
 	return jsonProblem(json.Unmarshal(body, v, json.RejectUnknownMembers(true)))
 }

@@ -10,7 +10,7 @@ package chtest
 
 import (
 	"context"
-	"io"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -22,6 +22,27 @@ import (
 func Main(m *testing.M) {
 	Child()
 	os.Exit(m.Run())
+}
+
+// MainShared is Main with one engine for all tests of the package, which set receives.
+func MainShared(m *testing.M, set func(*chembed.Server)) {
+	Child()
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "chtest")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		s, err := chembed.New(chembed.Options{DataDir: dir, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer s.Close(context.Background())
+		set(s)
+		return m.Run()
+	}())
 }
 
 // Child runs the engine and exits if this process was started to be it; else it returns at once. It is for packages
@@ -41,7 +62,7 @@ func Start(t testing.TB) *chembed.Server {
 // StartDir is Start with a data directory of the caller's, which may hold an earlier engine's data.
 func StartDir(t testing.TB, dir string) *chembed.Server {
 	t.Helper()
-	s, err := chembed.New(chembed.Options{DataDir: dir, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s, err := chembed.New(chembed.Options{DataDir: dir, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
