@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 const (
 	apiKey = "test-key-of-the-installation"
-	within = 30 * time.Second
+	within = time.Minute
 	phone  = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 MicroMessenger/8.0.49"
 )
 

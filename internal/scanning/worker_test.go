@@ -21,7 +21,7 @@ import (
 )
 
 // within bounds every wait of these tests.
-const within = 30 * time.Second
+const within = time.Minute
 
 var plain = scanning.Identity{
 	Visitor:  func(openID string) string { return openID },
