@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -92,6 +93,9 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 		return err
 	}
 	closing("the data directory's lock", lock.Close)
+	if err := free(o.Addr); err != nil {
+		return err
+	}
 	keys, err := keyfile.LoadOrCreate(keyringPath(o))
 	if err != nil {
 		return err
@@ -196,6 +200,16 @@ func keyringPath(o Options) string {
 		return o.Keyring
 	}
 	return filepath.Join(o.DataDir, "keyring.json")
+}
+
+// free says early, before anything is started, that the gateway could not
+// listen; it binds the address again when the rest runs.
+func free(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("the gateway cannot listen on %s: %w: free the port, or choose another with --addr", addr, err)
+	}
+	return l.Close()
 }
 
 // lockDir makes dir and takes it for this process.

@@ -292,6 +292,9 @@ func TestCannotStart(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "hidden") || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error = %v, want one line that names %s", err, row.want)
 			}
+			if _, err := os.Stat(filepath.Join(o.DataDir, "nats")); row.want == "--addr" && err == nil {
+				t.Error("the broker was started, though nobody could have reached the gateway")
+			}
 		})
 	}
 }

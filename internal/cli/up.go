@@ -77,6 +77,9 @@ func (c *upCmd) Run(ctx context.Context, a *App) error {
 	if c.Demo && (c.Events < 1 || c.Rate < 1) {
 		return usagef("--events and --rate of a demo are at least 1")
 	}
+	if err := (role.Gateway{Addr: o.Addr, PublicURL: o.PublicURL, TrustedProxies: o.TrustedProxies}).CheckFlags(); err != nil {
+		return usagef("%v", err)
+	}
 	if o.APIKey == "" {
 		key, err := readKey(o.Data)
 		if err != nil {

@@ -155,14 +155,10 @@ func (o Options) withDefaults() (Options, error) {
 		o.Addr = "127.0.0.1:8080"
 	}
 	if o.PublicURL != "" {
-		u, err := url.Parse(o.PublicURL)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-			return o, fmt.Errorf("gateway: the public URL %q is not usable: write it as https://host", o.PublicURL)
+		var err error
+		if o.PublicURL, err = ParsePublicURL(o.PublicURL); err != nil {
+			return o, fmt.Errorf("gateway: %w", err)
 		}
-		if u.Path != "" && u.Path != "/" {
-			return o, fmt.Errorf("gateway: the public URL %q has a path, and printed codes have none: write it as https://host", o.PublicURL)
-		}
-		o.PublicURL = u.Scheme + "://" + u.Host
 	}
 	if o.Partitions == 0 {
 		o.Partitions = 1
@@ -184,4 +180,17 @@ func (o Options) withDefaults() (Options, error) {
 		o.Now = time.Now
 	}
 	return o, nil
+}
+
+// ParsePublicURL returns a public URL as pictures and links begin with it:
+// scheme and host, without a slash at the end.
+func ParsePublicURL(text string) (string, error) {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", fmt.Errorf("the public URL %q is not usable: write it as https://host", text)
+	}
+	if u.Path != "" && u.Path != "/" {
+		return "", fmt.Errorf("the public URL %q has a path, and printed codes have none: write it as https://host", text)
+	}
+	return u.Scheme + "://" + u.Host, nil
 }

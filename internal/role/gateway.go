@@ -3,6 +3,7 @@ package role
 import (
 	"fmt"
 	"log/slog"
+	"net"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -28,6 +29,23 @@ type Gateway struct {
 
 	Log      *slog.Logger
 	Registry *prometheus.Registry
+}
+
+// CheckFlags says which flag is not written as it must be, before anything is
+// started for it.
+func (r Gateway) CheckFlags() error {
+	if _, _, err := net.SplitHostPort(r.Addr); err != nil {
+		return fmt.Errorf("--addr %q is no address: write it as 127.0.0.1:8080", r.Addr)
+	}
+	if r.PublicURL != "" {
+		if _, err := gateway.ParsePublicURL(r.PublicURL); err != nil {
+			return fmt.Errorf("--public-url: %w", err)
+		}
+	}
+	if _, err := visit.ParsePrefixes(r.TrustedProxies); err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	return nil
 }
 
 // New binds the gateway's listener; its Run serves until the context ends.
