@@ -42,7 +42,7 @@ func BenchmarkMirror(b *testing.B) {
 			b.Fatal(err)
 		}
 		m.define(id, intern(&s.Def), now)
-		m.view(id, code.New(s.Def).View())
+		m.view(id, code.New(s.Def).View(), 0)
 	}
 	perCode := float64(heap()-before) / codes
 	who := risk.Subject{Visitor: "v", Network: "203.0.113.0/24"}

@@ -188,12 +188,19 @@ func (g *Gateway) loadSnapshot(ctx context.Context, partition int) (step, seq ui
 // applyCommit takes over what a step decided.
 func (g *Gateway) applyCommit(c *events.Commit) {
 	now := g.now()
+	decided := make(map[string]int) // of the scans let in here
+	for i := range c.Items {
+		e := c.Items[i].Event
+		if d, ok := e.Data.(*events.Scan); ok && e.Source == g.source && d.Answered == string(code.Accepted) {
+			decided[e.Subject]++
+		}
+	}
 	for i := range c.Codes {
 		id, err := token.ParseCodeID(c.Codes[i].ID)
 		if err != nil {
 			continue // codes have no other ids, but producers' subjects may
 		}
-		g.mirror.view(id, c.Codes[i])
+		g.mirror.view(id, c.Codes[i], decided[c.Codes[i].ID])
 		g.outbox.heard(c.Codes[i].ID, c.Codes[i].Revision)
 	}
 	for _, e := range c.Decisions {

@@ -83,7 +83,7 @@ func TestMirrorDecidesLikeTheWorker(t *testing.T) {
 		m := newMirror()
 		m.define(id, &def, now)
 		follow := func(out code.Outcome) {
-			m.view(id, s.View())
+			m.view(id, s.View(), 0)
 			for _, d := range out.Decisions {
 				switch d.Kind {
 				case code.KindLock:

@@ -32,7 +32,14 @@ type entry struct {
 	state packed
 	heard uint64            // the revision the scan worker's last view had
 	locks map[lockKey]int64 // in force until, Unix nanoseconds; nil: none
+
+	pending   int32  // scans let in here that the worker has not decided yet
+	pendingAt uint32 // when the last of them was, Unix seconds
 }
+
+// pendingLife is how long scans are waited for that no commit record speaks
+// of: some end as dead letters.
+const pendingLife = 10 * time.Second
 
 type lockKey struct{ rule, key string }
 
@@ -91,12 +98,14 @@ func (e *entry) foretell(def *code.Definition, now time.Time) {
 	}
 }
 
-// view takes over what a scan worker says of a code.
-func (m *mirror) view(id token.CodeID, v code.View) {
+// view takes over what a scan worker says of a code, having decided so many of
+// the scans let in here.
+func (m *mirror) view(id token.CodeID, v code.View, decided int) {
 	s := m.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := m.entry(s, id)
+	e.release(decided)
 	e.heard = v.Revision
 	next := pack(v)
 	if e.def != nil && e.def.Revision > v.Revision && e.state.revision > v.Revision {
@@ -116,7 +125,7 @@ func (m *mirror) restore(id token.CodeID, saved code.Saved, now time.Time) {
 	defer s.mu.Unlock()
 	e := m.entry(s, id)
 	newer := e.def
-	e.def, e.state, e.heard, e.locks = intern(&def), view, view.revision, nil
+	e.def, e.state, e.heard, e.locks, e.pending = intern(&def), view, view.revision, nil, 0
 	if newer != nil && newer.Revision > def.Revision {
 		e.foretell(newer, now)
 		e.def = newer
@@ -256,6 +265,43 @@ func (m *mirror) decide(id token.CodeID, class code.Verdict, classRule string, w
 	}
 	a.verdict = code.Accepted
 	return a, true
+}
+
+// admit counts a scan that was accepted here against the code's cap, together
+// with those still on their way to the worker: a crowd at one gateway finds no
+// more doors open than there are scans left. It reports false when none is.
+func (m *mirror) admit(id token.CodeID, now time.Time) bool {
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.codes[id]
+	if e == nil || e.def == nil {
+		return false
+	}
+	second := uint32(now.Unix()) // until the year 2106
+	if e.pending > 0 && second-min(e.pendingAt, second) > uint32(pendingLife/time.Second) {
+		e.pending = 0
+	}
+	if e.def.MaxScans > 0 && e.state.consumed+int64(e.pending) >= e.def.MaxScans {
+		return false
+	}
+	e.pending++
+	e.pendingAt = second
+	return true
+}
+
+// dismiss takes an admitted scan back, which could not be stored.
+func (m *mirror) dismiss(id token.CodeID) {
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.codes[id]; e != nil {
+		e.release(1)
+	}
+}
+
+func (e *entry) release(n int) {
+	e.pending -= int32(min(n, int(e.pending))) // not above pending
 }
 
 // blocked returns the lock in force that ends last, as risk.Watch.Blocked does.

@@ -46,12 +46,19 @@ func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return g.refuse(w, r, problem(http.StatusNotFound, "unknown_code", "the code is not known here: it may belong to another installation"))
 	}
+	capped := a.verdict == code.Accepted && a.def.MaxScans > 0
+	if capped && !g.mirror.admit(picture.Code, s.at) {
+		a, capped = verdict{verdict: code.Capped, rule: "max_scans", def: a.def}, false
+	}
 	s.complete(a)
 	json, err := s.append(make([]byte, 0, 1024))
 	if err != nil {
 		return err
 	}
 	if err := g.flusher.store(r.Context(), encoded{partition: events.Partition(s.code, g.opts.Partitions), json: json}); err != nil {
+		if capped && r.Context().Err() == nil { // one that does not wait may be stored all the same
+			g.mirror.dismiss(picture.Code)
+		}
 		return g.refuse(w, r, g.asProblem(err, route{pattern: "/s/{token}"}))
 	}
 	g.metrics.scans[a.verdict].Inc()

@@ -3,6 +3,8 @@ package gateway_test
 import (
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/huoma/huoma/internal/events"
@@ -96,6 +98,29 @@ func TestFifthScanLocks(t *testing.T) {
 		h.until("the log has the rule", func() bool { return h.stats(c)["revision"] == float64(i+2) })
 	}
 	h.scan(c, cookie).want(t, 302)
+}
+
+// A crowd at one gateway is let in to the last scan and not beyond it.
+func TestCapHoldsAgainstACrowd(t *testing.T) {
+	h := newHouse(t)
+	c := h.mint(`"max_scans":5,"rules":[],"targets":[{"url":"https://example.com/a"}]`)
+	var led atomic.Int64
+	var crowd sync.WaitGroup
+	for range 60 {
+		crowd.Go(func() {
+			if h.scan(c).status == 302 {
+				led.Add(1)
+			}
+		})
+	}
+	crowd.Wait()
+	if led.Load() != 5 {
+		t.Errorf("%d scans were led to the target, want 5", led.Load())
+	}
+	h.until("all are decided", func() bool { return h.count(c, "accepted")+h.count(c, "capped") == 60 })
+	if got := h.count(c, "accepted"); got != 5 {
+		t.Errorf("%d scans are accepted, want 5", got)
+	}
 }
 
 func TestCapFullRotationAndRevocation(t *testing.T) {
