@@ -21,7 +21,7 @@ const (
 	newest = 5 * time.Minute
 	// remember is how long producers' event ids are kept: an event is refused
 	// oldest after its own time, which is at most newest ahead of its arrival,
-	// so no repeat can come later than that.
+	// so no repeat can come later than that, history aside.
 	remember = oldest + newest + time.Hour
 	// softCommit is the size at which a step is ended. Estimates err upward, so a
 	// record stays well below the 1 MB that a server takes by default.
@@ -212,7 +212,7 @@ func (t *Transform) one(b *builder, m events.Message, idx int, raw []byte, kind 
 	own := isScan && scan.Answered != "" // a gateway's own scan: its record's number tells a repeat
 	def, isDef := e.Data.(*events.CodeData)
 	_, isForged := e.Data.(*events.Forged)
-	if !own && !isDef && !isForged && t.repeated(e.ID, m.At) {
+	if !own && !isDef && !isForged && t.repeated(e.Source, e.ID, m.At) {
 		t.totals.Repeated++
 		return
 	}
@@ -434,9 +434,10 @@ func (t *Transform) dead(b *builder, m events.Message, idx int, raw []byte, reas
 	b.size += 80
 }
 
-// repeated reports whether an event id was taken before, and remembers it.
-func (t *Transform) repeated(id string, at time.Time) bool {
-	sum := sha256.Sum256([]byte(id))
+// repeated reports whether this id of this source was taken before, and
+// remembers it. Neither holds a control character.
+func (t *Transform) repeated(source, id string, at time.Time) bool {
+	sum := sha256.Sum256([]byte(source + "\x00" + id))
 	key := [16]byte(sum[:16])
 	if _, ok := t.seen[key]; ok {
 		return true

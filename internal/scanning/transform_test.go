@@ -257,6 +257,21 @@ func TestProducersBatchIsBounded(t *testing.T) {
 	}
 }
 
+// Two producers may both count from one.
+func TestIdIsUniqueWithItsSource(t *testing.T) {
+	other := scanBy("1", "c1", "v2", epoch)
+	other.Source = "another"
+	commits, _ := decide(t,
+		record(t, 1, 1, epoch, minted(definition("c1"))),
+		published(t, 2, "scan", epoch, scanBy("1", "c1", "v1", epoch)),
+		published(t, 3, "scan", epoch, other),
+		published(t, 4, "scan", epoch, scanBy("1", "c1", "v1", epoch)),
+	)
+	if got := commits[len(commits)-1].Totals; got.Scans != 2 || got.Repeated != 1 {
+		t.Errorf("totals %+v, want 2 scans and 1 repeated", got)
+	}
+}
+
 func TestAgesAtTheBoundaryAndHistory(t *testing.T) {
 	at := epoch.Add(48 * time.Hour)
 	long := definition("c1", func(d *code.Definition) { d.Countdown = code.CountdownNone })
