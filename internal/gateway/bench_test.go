@@ -49,7 +49,7 @@ func BenchmarkMirror(b *testing.B) {
 	b.ReportAllocs()
 	i := uint64(0)
 	for b.Loop() {
-		if _, ok := m.decide(token.CodeID(i%codes*0x9e3779b97f4a7&(1<<60-1)), "", "", who, now); !ok {
+		if _, ok := m.decide(token.CodeID(i%codes*0x9e3779b97f4a7&(1<<60-1)), "", "", who, "red", now); !ok {
 			b.Fatal("a code is missing")
 		}
 		i++

@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/huoma/huoma/internal/code"
@@ -191,8 +193,17 @@ func (g *Gateway) applyCommit(c *events.Commit) {
 	decided := make(map[string]int) // of the scans let in here
 	for i := range c.Items {
 		e := c.Items[i].Event
-		if d, ok := e.Data.(*events.Scan); ok && e.Source == g.source && d.Answered == string(code.Accepted) {
+		d, ok := e.Data.(*events.Scan)
+		if !ok || e.Historical {
+			continue
+		}
+		if e.Source == g.source && d.Answered == string(code.Accepted) {
 			decided[e.Subject]++
+		}
+		if c.Items[i].Verdict == code.Accepted {
+			if id, err := token.ParseCodeID(e.Subject); err == nil {
+				g.mirror.accepted(id, d.Visitor, cmp.Or(d.Tracking, strconv.Itoa(d.Variant)), c.Items[i].At)
+			}
 		}
 	}
 	for i := range c.Codes {

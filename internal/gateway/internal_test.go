@@ -71,7 +71,7 @@ func TestMirrorDecidesLikeTheWorker(t *testing.T) {
 			Targets:   []code.Target{{N: 0, URL: "https://example.com/a", Capacity: 4}, {N: 1, URL: "https://example.com/b", Capacity: 3}},
 			Countdown: rapid.SampledFrom([]code.Countdown{code.CountdownSliding, code.CountdownFixed, code.CountdownNone}).Draw(t, "countdown"),
 			Validity:  span.Span(20 * time.Second), Longest: span.Span(time.Minute), RenewalEvery: span.Span(50 * time.Second),
-			MaxScans: rapid.Int64Range(0, 8).Draw(t, "cap"), WarnPercent: 80,
+			MaxScans: rapid.Int64Range(0, 8).Draw(t, "cap"), WarnPercent: 80, Dedupe: span.Span(rapid.IntRange(0, 2).Draw(t, "dedupe")) * span.Span(4*time.Second),
 			Rules: []risk.Rule{
 				{ID: "v", Scope: risk.ScopeVisitor, Limit: 2, Window: span.Span(3 * time.Second), Action: risk.ActionLock, For: span.Span(5 * time.Second)},
 				{ID: "n", Scope: risk.ScopeNetwork, Limit: 4, Window: span.Span(3 * time.Second), Action: risk.ActionLock, For: span.Span(2 * time.Second)},
@@ -132,8 +132,12 @@ func TestMirrorDecidesLikeTheWorker(t *testing.T) {
 				if rapid.IntRange(0, 9).Draw(t, "robot") == 0 {
 					class, rule = code.Bot, "declared-robot:x"
 				}
-				a, ok := m.decide(id, class, rule, who, now)
-				out := s.Apply(code.Input{ID: name, Scan: &code.Scan{Class: class, ClassRule: rule, Visitor: who.Visitor, Network: who.Network}}, now)
+				picture := rapid.SampledFrom([]string{"red", "green"}).Draw(t, "picture")
+				a, ok := m.decide(id, class, rule, who, picture, now)
+				out := s.Apply(code.Input{ID: name, Scan: &code.Scan{Class: class, ClassRule: rule, Visitor: who.Visitor, Network: who.Network, Picture: picture}}, now)
+				if out.Verdict == code.Accepted {
+					m.accepted(id, who.Visitor, picture, now)
+				}
 				if !ok || a.verdict != out.Verdict || a.rule != out.Rule {
 					t.Fatalf("the mirror says %s (%s), the worker %s (%s)", a.verdict, a.rule, out.Verdict, out.Rule)
 				}
@@ -149,8 +153,8 @@ func TestMirrorDecidesLikeTheWorker(t *testing.T) {
 		for _, visitor := range []string{"", "a", "b"} {
 			for _, network := range []string{"", "x"} {
 				who := risk.Subject{Visitor: visitor, Network: network}
-				a, _ := m.decide(id, "", "", who, now)
-				b, _ := fresh.decide(id, "", "", who, now)
+				a, _ := m.decide(id, "", "", who, "red", now)
+				b, _ := fresh.decide(id, "", "", who, "red", now)
 				if a.verdict != b.verdict || a.rule != b.rule || !a.until.Equal(b.until) {
 					t.Fatalf("followed: %+v, restored: %+v", a, b)
 				}

@@ -33,6 +33,8 @@ type entry struct {
 	heard uint64            // the revision the scan worker's last view had
 	locks map[lockKey]int64 // in force until, Unix nanoseconds; nil: none
 
+	recent map[string]int64 // who was led by which picture, Unix milliseconds; nil: none, or no dedupe
+
 	pending   int32  // scans let in here that the worker has not decided yet
 	pendingAt uint32 // when the last of them was, Unix seconds
 }
@@ -130,6 +132,7 @@ func (m *mirror) restore(id token.CodeID, saved code.Saved, now time.Time) {
 		e.foretell(newer, now)
 		e.def = newer
 	}
+	e.recent = saved.Recent
 	for _, l := range locks {
 		e.lock(lockKey{l.RuleID, l.Key}, l.Until, now)
 	}
@@ -166,6 +169,38 @@ func (m *mirror) unlock(id token.CodeID, rule, key string) {
 			e.locks = nil
 		}
 	}
+}
+
+// accepted notes that a visitor was led by a picture at a time, of a code that
+// tells repeats apart.
+func (m *mirror) accepted(id token.CodeID, visitor, picture string, at time.Time) {
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.codes[id]
+	if e == nil || e.def == nil || e.def.Dedupe == 0 || visitor == "" {
+		return
+	}
+	if e.recent == nil {
+		e.recent = make(map[string]int64, 1)
+	}
+	e.recent[visitor+" "+picture] = at.UnixMilli()
+	if n := len(e.recent); n >= 16 && n&(n-1) == 0 {
+		for k, last := range e.recent {
+			if at.UnixMilli()-last > e.def.Dedupe.Duration().Milliseconds() {
+				delete(e.recent, k)
+			}
+		}
+	}
+}
+
+// duplicate reports whether the worker would find this scan a repeat.
+func (e *entry) duplicate(visitor, picture string, now time.Time) bool {
+	if e.def.Dedupe == 0 || visitor == "" {
+		return false
+	}
+	last, seen := e.recent[visitor+" "+picture]
+	return seen && now.UnixMilli()-last <= e.def.Dedupe.Duration().Milliseconds()
 }
 
 // known is what get and each hand out.
@@ -223,9 +258,9 @@ type verdict struct {
 }
 
 // decide answers a scan of a code at now, in the scan worker's own order: what
-// the scanner declares itself to be, the code's state, the visitor's lock, cap
-// and room. ok is false when no definition of the code has been seen.
-func (m *mirror) decide(id token.CodeID, class code.Verdict, classRule string, who risk.Subject, now time.Time) (a verdict, ok bool) {
+// the scanner declares itself to be, the code's state, the visitor's lock, cap,
+// room, and whether the same picture led the visitor just before. ok is false when no definition of the code has been seen.
+func (m *mirror) decide(id token.CodeID, class code.Verdict, classRule string, who risk.Subject, picture string, now time.Time) (a verdict, ok bool) {
 	s := m.shard(id)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -261,6 +296,10 @@ func (m *mirror) decide(id token.CodeID, class code.Verdict, classRule string, w
 	}
 	if a.target, ok = e.def.Target(e.state.current); !ok {
 		a.verdict, a.rule = code.Full, "capacity"
+		return a, true
+	}
+	if e.duplicate(who.Visitor, picture, now) {
+		a.verdict, a.rule = code.Duplicate, "dedupe"
 		return a, true
 	}
 	a.verdict = code.Accepted

@@ -35,12 +35,12 @@ func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 		return g.refuse(w, r, problem(http.StatusNotFound, "forged", "scan the printed code again: this address is not one of ours"))
 	}
 	s := g.scanOf(r, picture)
-	a, ok := g.mirror.decide(picture.Code, s.class, s.classRule, risk.Subject{Visitor: s.data.Visitor, Network: s.data.Network}, s.at)
+	a, ok := g.mirror.decide(picture.Code, s.class, s.classRule, risk.Subject{Visitor: s.data.Visitor, Network: s.data.Network}, s.data.Tracking, s.at)
 	if !ok {
 		if _, found, err := g.find(r.Context(), picture.Code); err != nil {
 			return err
 		} else if found {
-			a, ok = g.mirror.decide(picture.Code, s.class, s.classRule, risk.Subject{Visitor: s.data.Visitor, Network: s.data.Network}, s.at)
+			a, ok = g.mirror.decide(picture.Code, s.class, s.classRule, risk.Subject{Visitor: s.data.Visitor, Network: s.data.Network}, s.data.Tracking, s.at)
 		}
 	}
 	if !ok {

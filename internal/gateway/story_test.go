@@ -100,6 +100,23 @@ func TestFifthScanLocks(t *testing.T) {
 	h.scan(c, cookie).want(t, 302)
 }
 
+// A repeat within the code's window is answered as one: led on, and said not to count.
+func TestRepeatIsAnsweredAsDuplicate(t *testing.T) {
+	h := newHouse(t)
+	c := h.mint(`"dedupe":"1h","targets":[{"url":"https://example.com/a"}]`)
+	first := h.scan(c).want(t, 302)
+	cookie := "Cookie: " + strings.Split(first.header.Get("Set-Cookie"), ";")[0]
+	h.until("the first scan is counted", func() bool { return h.count(c, "accepted") == 1 })
+	again := h.scan(c, cookie).want(t, 302)
+	if again.header.Get("Huoma-Verdict") != "duplicate" || again.header.Get("Huoma-Rule") != "dedupe" || again.header.Get("Location") != "https://example.com/a" {
+		t.Errorf("headers of the repeat = %v", again.header)
+	}
+	h.until("the repeat is counted apart", func() bool { return h.count(c, "duplicate") == 1 && h.count(c, "accepted") == 1 })
+	if got := h.scan(c).want(t, 302).header.Get("Huoma-Verdict"); got != "accepted" {
+		t.Errorf("somebody else's scan is %s", got)
+	}
+}
+
 // A crowd at one gateway is let in to the last scan and not beyond it.
 func TestCapHoldsAgainstACrowd(t *testing.T) {
 	h := newHouse(t)
