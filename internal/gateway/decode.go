@@ -27,6 +27,9 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, types ...strin
 			return nil, "", problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send %s", strings.Join(types, " or ")).at("Content-Type")
 		}
 	}
+	if v := r.Header.Get("Content-Encoding"); v != "" && !strings.EqualFold(v, "identity") {
+		return nil, "", problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body as it is, without a content encoding").at("Content-Encoding")
+	}
 	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	var large *http.MaxBytesError
 	switch {

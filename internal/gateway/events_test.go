@@ -91,6 +91,9 @@ func TestBadEventsStoreNothing(t *testing.T) {
 	h.admin("POST", "/v1/events", good, "Content-Type: "+events.ContentTypeBatch).want(t, 400)
 	h.admin("POST", "/v1/events", "["+good+"]", "Content-Type: "+events.ContentType).want(t, 400)
 	h.admin("POST", "/v1/events", good, "Content-Type: text/plain").want(t, 415)
+	if p := h.admin("POST", "/v1/events", good, "Content-Encoding: gzip").want(t, 415).json(t); p["field"] != "Content-Encoding" {
+		t.Errorf("problem of a compressed body = %v", p)
+	}
 	h.do("POST", "/v1/events", good).want(t, 401)
 	if got := len(h.log(2)); got != before {
 		t.Errorf("%d events were stored", got-before)
