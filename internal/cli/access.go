@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/huoma/huoma/internal/cli/client"
 )
@@ -46,6 +47,8 @@ func readKey(data string) (string, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
+	case errors.Is(err, syscall.ENOTDIR):
+		return "", fmt.Errorf("the data folder %s is not a folder: choose another with --data", data)
 	case err != nil:
 		return "", fmt.Errorf("the API key in %s cannot be read: pass --api-key or make the file readable", keyFile(data))
 	}

@@ -88,6 +88,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"no clickhouse, migrate", []string{"migrate", "--clickhouse-url", "clickhouse://127.0.0.1:1/huoma"}, "--clickhouse-url"},
 		{"no nats", []string{"replay", "--dlq", "--list", "--nats-url", "nats://user:secret@127.0.0.1:1"}, "--nats-url"},
 		{"no csv", append([]string{"mint", "--from", filepath.Join(dir, "none.csv")}, away...), "--from"},
+		{"data is a file", []string{"up", "--data", file}, "--data"},
 		{"out is a file", append([]string{"mint", "https://example.com", "--out", file}, away...), "--out"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
