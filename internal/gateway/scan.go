@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -224,7 +225,7 @@ func (g *Gateway) answerScan(w http.ResponseWriter, r *http.Request, a verdict, 
 		if a.target.URL == "" {
 			return g.landingPage(w, r, a.def.Name, a.target.Picture)
 		}
-		w.Header()["Location"] = []string{a.target.URL}
+		w.Header()["Location"] = []string{ascii(a.target.URL)}
 		w.WriteHeader(http.StatusFound)
 		return nil
 	case code.Locked:
@@ -235,4 +236,21 @@ func (g *Gateway) answerScan(w http.ResponseWriter, r *http.Request, a verdict, 
 		return g.refuse(w, r, problem(http.StatusGone, string(a.verdict), "ask whoever gave you the code for a new one"))
 	}
 	return errors.New("a scan has the verdict " + string(a.verdict) + ", which has no answer")
+}
+
+// ascii escapes what a header may not carry: some browsers read the bytes of
+// 中文 in it as Latin-1. All else stays to the letter.
+func ascii(url string) string {
+	if !strings.ContainsFunc(url, func(r rune) bool { return r > '~' }) {
+		return url
+	}
+	var b strings.Builder
+	for i := range len(url) {
+		if c := url[i]; c > '~' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }

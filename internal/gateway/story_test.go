@@ -100,6 +100,15 @@ func TestFifthScanLocks(t *testing.T) {
 	h.scan(c, cookie).want(t, 302)
 }
 
+// A target's address in Chinese reaches every browser: a header carries ASCII only.
+func TestLocationIsASCII(t *testing.T) {
+	h := newHouse(t)
+	c := h.mint(`"targets":[{"url":"https://example.com/读书会?a=%20&q=é#b"}]`)
+	if got := h.scan(c).want(t, 302).header.Get("Location"); got != "https://example.com/%E8%AF%BB%E4%B9%A6%E4%BC%9A?a=%20&q=%C3%A9#b" {
+		t.Errorf("Location = %q", got)
+	}
+}
+
 // A repeat within the code's window is answered as one: led on, and said not to count.
 func TestRepeatIsAnsweredAsDuplicate(t *testing.T) {
 	h := newHouse(t)
