@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/huoma/huoma/internal/cli/client"
 )
@@ -58,7 +59,7 @@ type zipPictures struct {
 }
 
 func (z *zipPictures) write(name string, png []byte) error {
-	w, err := z.w.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store}) // a PNG is compressed already
+	w, err := z.w.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Modified: time.Now()}) // a PNG is compressed already
 	if err == nil {
 		_, err = w.Write(png)
 	}

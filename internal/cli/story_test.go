@@ -142,6 +142,9 @@ func TestMintFromCSVIntoZipAndFolder(t *testing.T) {
 	defer z.Close()
 	want := []string{"fair-001-" + minted[0]["id"].(string) + ".png", "Booth_1-" + minted[1]["id"].(string) + ".png"}
 	for i, f := range z.File {
+		if age := time.Since(f.Modified); age < -time.Minute || age > time.Hour {
+			t.Errorf("%s is dated %s", f.Name, f.Modified)
+		}
 		r, err := f.Open()
 		if err != nil {
 			t.Fatal(err)
