@@ -229,13 +229,19 @@ func check(t testing.TB, conn *natsjs.Conn, partitions, sent int) {
 	}
 }
 
-// publishedAlerts are the ids in HUOMA_ALERTS, once there are at least n.
+// publishedAlerts are the ids in HUOMA_ALERTS once there are n, and a moment
+// later, in which one too many would come.
 func publishedAlerts(t testing.TB, conn *natsjs.Conn, n int) (ids []string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
+	if n == 0 {
+		time.AfterFunc(200*time.Millisecond, cancel)
+	}
 	err := conn.Alerts(ctx, 100_000, func(e *events.Event) error {
-		ids = append(ids, e.ID)
+		if ids = append(ids, e.ID); len(ids) == n {
+			time.AfterFunc(200*time.Millisecond, cancel)
+		}
 		return nil
 	})
 	if err != nil && ctx.Err() == nil {
