@@ -43,6 +43,14 @@ type Place struct {
 	More bool   `json:"more,omitzero"`
 }
 
+// Next is the first message that p does not cover whole.
+func (p Place) Next() uint64 {
+	if p.More {
+		return p.Seq
+	}
+	return p.Seq + 1
+}
+
 // Covers reports whether the event at (seq, idx) is at or before the checkpoint p.
 func (p Place) Covers(seq uint64, idx int) bool {
 	return seq < p.Seq || seq == p.Seq && (!p.More || idx <= p.Idx)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -152,7 +151,7 @@ func (g *Gateway) fitScan(s *events.Scan, id token.CodeID) error {
 	if s.OpenID != "" {
 		s.Visitor, s.OpenID = g.visitors.FromOpenID(s.OpenID), ""
 	}
-	s.Network = cutNetwork(s.Network)
+	s.Network = visit.CutNetwork(s.Network)
 	if s.Token != "" {
 		p, err := g.opts.Keyring.Open(strings.ToUpper(s.Token))
 		switch {
@@ -166,21 +165,4 @@ func (g *Gateway) fitScan(s *events.Scan, id token.CodeID) error {
 		s.Token, s.Variant, s.Tracking = "", p.Variant, g.opts.Keyring.Tracking(p)
 	}
 	return nil
-}
-
-// cutNetwork cuts an address, or a network narrower than ours, to its network.
-// Other text is a name of the producer's own.
-func cutNetwork(s string) string {
-	if a, err := netip.ParseAddr(s); err == nil {
-		return visit.Network(a)
-	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return s
-	}
-	cut := visit.Network(p.Addr())
-	if ours, err := netip.ParsePrefix(cut); err == nil && !p.Addr().Is4In6() && p.Bits() < ours.Bits() {
-		return p.Masked().String() // wider than ours already
-	}
-	return cut
 }

@@ -62,7 +62,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		opts: o, log: o.Log, instance: ulid.MustNew(ulid.Timestamp(o.Now()), rand.Reader).String(), keyHash: sha256.Sum256([]byte(o.APIKey)),
-		visitors: token.NewVisitorHasher(o.Keyring.Purpose("visitor")), idKey: o.Keyring.Purpose("idempotency"),
+		visitors: o.Keyring.Visitors(), idKey: o.Keyring.Purpose("idempotency"),
 		printKey: o.Keyring.Purpose("request-fingerprint"), linkKey: o.Keyring.Purpose("renewal-link"),
 		mirror: newMirror(), alerts: newAlertRing(o.Limits.Alerts), done: make(chan struct{}),
 	}

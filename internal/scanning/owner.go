@@ -61,10 +61,7 @@ func (o *owner) run(ctx context.Context) error {
 			if err := o.recover(ctx); err != nil {
 				return err
 			}
-			from := o.t.reached.Seq + 1
-			if o.t.reached.More {
-				from = o.t.reached.Seq
-			}
+			from := o.t.reached.Next()
 			if err := o.in.Rewind(ctx, from); err != nil {
 				return fmt.Errorf("rewind to %d: %w", from, err)
 			}
@@ -142,10 +139,7 @@ func (o *owner) commit(ctx context.Context, b *builder) error {
 	if err := o.at(AfterTimers); err != nil {
 		return err
 	}
-	upto := c.Reached.Seq
-	if c.Reached.More {
-		upto--
-	}
+	upto := c.Reached.Next() - 1
 	if err := o.in.Ack(ctx, upto); err != nil {
 		return fmt.Errorf("acknowledge %d: %w", upto, err)
 	}

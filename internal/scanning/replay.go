@@ -11,10 +11,7 @@ import (
 // place end, without publishing anything. With an empty t it holds a whole log
 // against its commit records.
 func (t *Transform) Replay(ctx context.Context, log History, end events.Place) error {
-	from := t.reached.Seq + 1
-	if t.reached.More {
-		from = t.reached.Seq
-	}
+	from := t.reached.Next()
 	b := t.begin()
 	err := log.Replay(ctx, t.partition, from, end.Seq, func(m events.Message) error {
 		for !t.takeUntil(b, m, end) {

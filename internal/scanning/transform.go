@@ -92,7 +92,7 @@ func (t *Transform) take(b *builder, m events.Message) (done bool) {
 // takeUntil is take, stopping for good at the place end: a replay's goal may
 // lie inside a message.
 func (t *Transform) takeUntil(b *builder, m events.Message, end events.Place) (done bool) {
-	if m.Seq < t.reached.Seq || m.Seq == t.reached.Seq && !t.reached.More {
+	if m.Seq < t.reached.Next() {
 		return true
 	}
 	first := 0

@@ -26,6 +26,10 @@ func NewVisitorHasher(key []byte) VisitorHasher {
 	return VisitorHasher{key: func() []byte { return own }}
 }
 
+// Visitors returns the hasher of the ring's visitors. Gateways and scan workers share it, so that an
+// OpenID is one visitor wherever it arrives.
+func (k *Keyring) Visitors() VisitorHasher { return NewVisitorHasher(k.Purpose("visitor")) }
+
 // FromOpenID returns the visitor of a platform's user id; "" for "", who is nobody.
 func (h VisitorHasher) FromOpenID(id string) string { return h.hash("o:", id) }
 

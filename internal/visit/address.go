@@ -87,6 +87,23 @@ func Network(a netip.Addr) string {
 	return netip.PrefixFrom(a, bits).Masked().String()
 }
 
+// CutNetwork cuts what a producer calls a network to what is kept: an address or a narrower prefix to its
+// Network; a wider prefix stays. Other text is a name of the producer's own and stays too.
+func CutNetwork(text string) string {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return Network(a)
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return text
+	}
+	cut := Network(p.Addr())
+	if kept, err := netip.ParsePrefix(cut); err == nil && !p.Addr().Is4In6() && p.Bits() < kept.Bits() {
+		return p.Masked().String()
+	}
+	return cut
+}
+
 // ParsePrefixes reads a comma-separated list of networks and single addresses, such as "10.0.0.0/8,127.0.0.1";
 // "" is none. A network with bits behind its prefix is refused with what was probably meant.
 func ParsePrefixes(s string) ([]netip.Prefix, error) {
