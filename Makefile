@@ -37,7 +37,7 @@ demo: setup ## up, and a few minutes of simulated traffic
 	@exec bin/huoma demo $(ARGS)
 
 test: setup ## the linters and all tests
-	@tools/need.sh cc curl
+	@tools/need.sh cc curl zbarimg clickhouse_client
 	@$(MAKE) --no-print-directory lint
 	CGO_ENABLED=1 go test -race -p 2 -timeout 30m ./...
 
