@@ -225,6 +225,9 @@ func (h *httpHandler) run(r *http.Request, req *httpRequest, o *httpOutput) erro
 	if err != nil {
 		return err
 	}
+	if err := st.beyond(); err != nil {
+		return err
+	}
 	ctx := r.Context()
 	if v, given := opts.given["cancel_http_readonly_queries_on_client_close"]; given && !on(v) {
 		ctx = h.base
@@ -246,7 +249,7 @@ func (h *httpHandler) run(r *http.Request, req *httpRequest, o *httpOutput) erro
 		hs.changed = true
 		return hs.change(st.text)
 	}
-	every := progressEvery
+	every := summaryEvery
 	if opts.on("send_progress_in_http_headers") {
 		every = max(time.Duration(opts.number("http_headers_progress_interval_ms"))*time.Millisecond, 10*time.Millisecond)
 	}

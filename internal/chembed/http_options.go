@@ -98,35 +98,24 @@ func (o httpOptions) wholeOnly(st statement, format string) bool {
 		return v != "" && v != "0" && !strings.EqualFold(v, "false")
 	}
 	switch {
-	case set("extremes"),
+	case st.totals, set("extremes"),
 		strings.HasSuffix(f, "eachrow") && set("output_format_json_array_of_rows"),
 		strings.HasPrefix(f, "rowbinarywith") && set("output_format_binary_encode_types_in_binary_format"),
 		document && (set("limit") || set("offset") || set("rows_before_aggregation")):
 		return true
 	}
-	prev := ""
 	for sc := (scanner{s: st.text}); ; {
 		t, ok := sc.next()
 		if !ok {
 			return false
 		}
-		if !t.word {
-			prev = ""
-			continue
-		}
-		word := strings.ToLower(t.text)
-		switch word {
-		case "totals":
-			if prev == "with" {
-				return true
-			}
-		case "extremes", "output_format_json_array_of_rows", "output_format_binary_encode_types_in_binary_format":
+		switch strings.ToLower(t.text) {
+		case "output_format_json_array_of_rows", "output_format_binary_encode_types_in_binary_format":
 			return true
 		case "limit", "offset", "fetch", "top", "rows_before_aggregation":
 			if document {
 				return true
 			}
 		}
-		prev = word
 	}
 }

@@ -40,8 +40,8 @@ const (
 	maxMarked = 16<<10 - 256
 	// breakPause is between an exception in a coded body and the end of its connection.
 	breakPause = 500 * time.Millisecond
-	// progressEvery is how often a query's progress is asked for if nobody wants to see it: for the summary alone.
-	progressEvery = 250 * time.Millisecond
+	// summaryEvery is how often a query's progress is asked for if nobody wants to see it: for the summary alone.
+	summaryEvery = 250 * time.Millisecond
 )
 
 // httpOutput sends a result: held back, then coded, then on the wire. The status and the header go with the first bytes on the wire, so

@@ -173,12 +173,12 @@ func authenticate(r *http.Request, values url.Values) error {
 	}
 	for _, u := range users {
 		if u != "" && u != "default" {
-			return codeAuthentication.errorf("the embedded server has no users: connect as default, without a password")
+			return errNoUsers
 		}
 	}
 	for _, p := range passwords {
 		if p != "" {
-			return codeAuthentication.errorf("the embedded server has no passwords: connect as default, without one")
+			return errNoUsers
 		}
 	}
 	return nil
