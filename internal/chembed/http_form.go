@@ -34,10 +34,10 @@ func (req *httpRequest) form(sess *session) (drop func(), err error) {
 		}
 		if _, file := params["filename"]; file {
 			d, err := req.table(sess, name, part)
+			drops = append(drops, d)
 			if err != nil {
 				return drop, err
 			}
-			drops = append(drops, d)
 			continue
 		}
 		value, err := io.ReadAll(io.LimitReader(part, left+1))
@@ -59,11 +59,11 @@ func (req *httpRequest) form(sess *session) (drop func(), err error) {
 	}
 }
 
-// table makes one external table of a form's file.
+// table makes one external table of a form's file. drop may be called whatever the error.
 func (req *httpRequest) table(sess *session, name string, data io.Reader) (drop func(), err error) {
 	cols, err := tableColumns(name, req.tables.Get(name+"_structure"), req.tables.Get(name+"_types"))
 	if err != nil {
-		return nil, err
+		return func() {}, err
 	}
 	format := req.tables.Get(name + "_format")
 	if format == "" {
@@ -72,10 +72,7 @@ func (req *httpRequest) table(sess *session, name string, data io.Reader) (drop 
 	src := &errorKeeper{r: data}
 	drop, err = sess.externalTable(name, cols, format, src)
 	if src.err != nil && src.err != io.EOF {
-		if drop != nil {
-			drop()
-		}
-		return nil, formError(src.err)
+		err = formError(src.err)
 	}
 	return drop, err
 }

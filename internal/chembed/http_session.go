@@ -1,6 +1,7 @@
 package chembed
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"sync"
@@ -143,14 +144,14 @@ func (s *httpSessions) close() {
 func (hs *httpSession) begin(req *httpRequest) (undo func(), err error) {
 	undo = func() {}
 	if req.database != "" && hs.name != "" {
-		out, _, err := hs.conn.query("SELECT currentDatabase()", "RawBLOB")
+		own, err := hs.ask("SELECT currentDatabase()")
 		if err != nil {
 			return undo, err
 		}
 		if err := hs.exec("USE " + quoteName(req.database)); err != nil {
 			return undo, err
 		}
-		undo = func() { _ = hs.exec("USE " + quoteName(string(out))) }
+		undo = func() { _ = hs.exec("USE " + quoteName(own)) }
 	}
 	settings := req.settings
 	if req.readonly() && !hs.lessThan(settings) {
@@ -169,8 +170,21 @@ func (hs *httpSession) lessThan(settings []setting) bool {
 	if !hs.changed {
 		return false
 	}
-	out, _, err := hs.conn.query("SELECT getSetting('readonly')", "RawBLOB")
-	return err == nil && string(out) != "0"
+	value, err := hs.ask("SELECT toString(getSetting('readonly'))")
+	return err == nil && value != "0"
+}
+
+// ask returns the one text that a query gives, in a format which no setting adds anything to.
+func (hs *httpSession) ask(sql string) (string, error) {
+	out, _, err := hs.conn.query(sql, "JSONCompactEachRow")
+	if err != nil {
+		return "", err
+	}
+	var row [1]string
+	if err := json.Unmarshal(out, &row); err != nil {
+		return "", fmt.Errorf("read what the engine answers: %w", err)
+	}
+	return row[0], nil
 }
 
 // finish takes out of force what only one request asked for, above all readonly, behind which nothing else could be changed any more.

@@ -221,26 +221,29 @@ func TestHTTPException(t *testing.T) {
 	url := q("SELECT throwIf(number = 90000, 'late'), rand(), rand64(1), repeat('x', 20) FROM numbers(1000000)", "max_block_size", "1000")
 	for _, coding := range []string{"identity", "gzip", "deflate", "br", "zstd", "lz4"} {
 		for _, compress := range []string{"", "&compress=1", "&compress=1&network_compression_method=ZSTD", "&compress=1&network_compression_method=NONE"} {
-			resp := get(t, s, url+compress, "Accept-Encoding", coding)
-			raw, err := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if err == nil {
-				t.Errorf("%s%s: the transfer ends well", coding, compress)
-			}
-			if enc := resp.Header.Get("Content-Encoding"); enc != coding && coding != "identity" {
-				t.Fatalf("%s: Content-Encoding %q", coding, enc)
-			}
-			body := decode(t, coding, compress != "", raw)
-			tag := resp.Header.Get("X-ClickHouse-Exception-Tag")
-			_, block, found := bytes.Cut(body, []byte("\r\n__exception__\r\n"+tag+"\r\n"))
-			text, rest, _ := strings.Cut(string(block), "\n")
-			want := fmt.Sprintf("%d %s\r\n__exception__\r\n", len(text)+1, tag)
-			if !found || len(tag) != 16 || rest != want || !strings.HasPrefix(text, "Code: 395. DB::Exception: late: ") || !strings.Contains(text, "(version 26.7") {
-				t.Errorf("%s%s: got %q", coding, compress, body[max(0, len(body)-500):])
-			}
-			if resp.Header.Get("X-ClickHouse-Exception-Code") != "" {
-				t.Errorf("%s: the header had the code already", coding)
-			}
+			t.Run(coding+compress, func(t *testing.T) {
+				t.Parallel()
+				resp := get(t, s, url+compress, "Accept-Encoding", coding)
+				raw, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err == nil {
+					t.Error("the transfer ends well")
+				}
+				if enc := resp.Header.Get("Content-Encoding"); enc != coding && coding != "identity" {
+					t.Fatalf("Content-Encoding %q", enc)
+				}
+				body := decode(t, coding, compress != "", raw)
+				tag := resp.Header.Get("X-ClickHouse-Exception-Tag")
+				_, block, found := bytes.Cut(body, []byte("\r\n__exception__\r\n"+tag+"\r\n"))
+				text, rest, _ := strings.Cut(string(block), "\n")
+				want := fmt.Sprintf("%d %s\r\n__exception__\r\n", len(text)+1, tag)
+				if !found || len(tag) != 16 || rest != want || !strings.HasPrefix(text, "Code: 395. DB::Exception: late: ") || !strings.Contains(text, "(version 26.7") {
+					t.Errorf("got %q", body[max(0, len(body)-500):])
+				}
+				if resp.Header.Get("X-ClickHouse-Exception-Code") != "" {
+					t.Error("the header had the code already")
+				}
+			})
 		}
 	}
 }
