@@ -247,7 +247,8 @@ func (c *nativeConn) run(ctx context.Context, q query) error {
 	}
 	if st.kind == kindInsert {
 		// Clients that read the rows of a text themselves send the text up to them, blanks included.
-		if strings.Trim(st.data, " \t\r\n;") != "" {
+		// Those from before manyTypes send it whole at times, and read the rows of it all the same.
+		if strings.Trim(st.data, " \t\r\n;") != "" && c.rev >= manyTypes {
 			return c.insertInline(st, q.params)
 		}
 		return c.insertRows(st, q)

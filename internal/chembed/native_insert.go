@@ -104,7 +104,7 @@ func (c *nativeConn) insertRows(st statement, q query) error {
 			ins.cancel()
 		}
 	}()
-	if err := c.send(proto.ServerCodeData, encodeHeader(cols), q.compress); err != nil {
+	if err := c.send(proto.ServerCodeData, encodeHeader(known(cols, c.rev)), q.compress); err != nil {
 		return err
 	}
 	for {
