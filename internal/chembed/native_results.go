@@ -57,16 +57,9 @@ func (c *nativeConn) rows(ctx context.Context, st statement, q query, res *resul
 	}
 	streamed := false
 	if st.kind == kindSelect {
-		s, err := c.sess.conn.stream(st.plain, "Native", q.params)
-		switch {
+		switch err := c.sess.streamNative(st, q.params, send); {
 		case err == nil:
 			streamed = true
-			defer s.close()
-			for more := true; more; {
-				if more, err = s.next(send); err != nil {
-					return err
-				}
-			}
 		case !notStreamable(err):
 			return err
 		}
@@ -94,7 +87,7 @@ func (c *nativeConn) rows(ctx context.Context, st statement, q query, res *resul
 	if res.blocks > 0 {
 		return nil
 	}
-	cols, err := c.sess.header(st)
+	cols, err := c.sess.header(st, q.params)
 	if err != nil || len(cols) == 0 {
 		return err
 	}
