@@ -12,7 +12,7 @@ import (
 
 // dataPacket reads one data packet, its code included, and passes its block to dst.
 func (c *nativeConn) dataPacket(compressed bool, dst io.Writer) (blockHead, error) {
-	c.conn.SetReadDeadline(time.Now().Add(packetTimeout))
+	c.conn.SetReadDeadline(time.Now().Add(c.patience))
 	code, err := c.r.ReadByte()
 	if err != nil {
 		return blockHead{}, unexpected(err)
