@@ -34,6 +34,7 @@ const (
 // childConfig is what the parent writes, as one line of JSON, on the child's standard input. Its end is the parent's end.
 type childConfig struct {
 	Library, DataDir string
+	Patience         time.Duration
 }
 
 // RunChild is the engine's process: it opens the data directory that its parent names, serves the listeners which the parent
@@ -100,15 +101,15 @@ func runChild(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return serveChild(idle, log, eng, id, cfg.DataDir, native, web)
+	return serveChild(idle, log, eng, id, cfg, native, web)
 }
 
 // serveChild serves until idle ends, then lets running queries end within drainPatience, and stops those that do not.
-func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity, dir string, native, web net.Listener) error {
+func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity, cfg childConfig, native, web net.Listener) error {
 	ctx, kill := context.WithCancel(context.Background())
 	defer kill()
 	var clients sync.WaitGroup
-	handler, err := newHTTPHandler(ctx, eng, id, log, dir)
+	handler, err := newHTTPHandler(ctx, eng, id, log, cfg.DataDir)
 	if err != nil {
 		return err
 	}
@@ -131,7 +132,7 @@ func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity
 			case slots <- struct{}{}:
 				clients.Go(func() {
 					defer func() { <-slots }()
-					newNativeConn(eng, id, log, conn).serve(ctx, idle)
+					newNativeConn(eng, id, log, conn, cfg.Patience).serve(ctx, idle)
 				})
 			default:
 				refuse(conn)
@@ -151,7 +152,7 @@ func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity
 
 // refuse answers a client for whom there is no place.
 func refuse(conn net.Conn) {
-	c := newNativeConn(nil, identity{}, nil, conn)
+	c := newNativeConn(nil, identity{}, nil, conn, handshakeTimeout)
 	c.exception(codeTooManyConns.errorf("the embedded server has %d connections already: use a smaller pool", maxConnections))
 	c.w.Flush()
 	conn.Close()
