@@ -210,6 +210,9 @@ func (h *httpHandler) run(ctx context.Context, req *httpRequest, out *httpOutput
 	if st.kind == kindEmpty {
 		return errorCode{62, "SYNTAX_ERROR"}.errorf("Empty query")
 	}
+	if err := st.beyond(); err != nil {
+		return err
+	}
 	if st.format != "" && st.kind != kindInsert {
 		req.format = st.format
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 )
 
-// progressEvery is how often a client is told how far its query is.
-const progressEvery = 100 * time.Millisecond
+// tellEvery is how often a client is told how far its query is.
+const tellEvery = 100 * time.Millisecond
 
 // result is what a statement has given so far.
 type result struct {
@@ -35,7 +35,7 @@ func (c *nativeConn) results(ctx context.Context, st statement, q query) error {
 
 // follow tells the client of the running query's progress until stop is called, after which res has the last of it.
 func (c *nativeConn) follow(res *result) (stop func()) {
-	return c.sess.follow(progressEvery, func(p progress) {
+	return c.sess.follow(tellEvery, func(p progress) {
 		res.last = p
 		c.progress(stats{readRows: p.readRows, readBytes: p.readBytes, writtenRows: p.writtenRows, writtenBytes: p.writtenBytes}, p.totalRows)
 		c.sending.Lock()

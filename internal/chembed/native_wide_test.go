@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -354,6 +357,39 @@ func TestLowLevelClient(t *testing.T) {
 	}
 }
 
+// TestFlatMemory: ten million rows pass through the server without gathering there.
+func TestFlatMemory(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	for _, comp := range []ch.Compression{ch.CompressionDisabled, ch.CompressionLZ4} {
+		c, err := ch.Dial(t.Context(), ch.Options{Address: s.Addr(), Compression: comp})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n proto.ColUInt64
+		var str proto.ColStr
+		var small proto.ColUInt8
+		rows, most, before := 0, int64(0), int64(0)
+		err = c.Do(t.Context(), ch.Query{
+			Body: "SELECT number AS n, toString(number) AS s, toUInt8(number % 100) AS small FROM numbers(10000000)", Result: proto.Results{{Name: "n", Data: &n}, {Name: "s", Data: &str}, {Name: "small", Data: &small}},
+			OnResult: func(_ context.Context, b proto.Block) error {
+				if rows += b.Rows; before == 0 && rows > 500_000 {
+					before = rss(t, s)
+				}
+				most = max(most, rss(t, s))
+				return nil
+			},
+		})
+		if err != nil || rows != 10_000_000 {
+			t.Errorf("compression %v: %d rows, %v", comp, rows, err)
+		}
+		if most-before > 50<<20 {
+			t.Errorf("compression %v: the server grew from %d to %d MiB", comp, before>>20, most>>20)
+		}
+		c.Close()
+	}
+}
+
 // TestBeyond: what only a server of one's own has is refused in words that say so, and nothing can end the engine's process.
 func TestBeyond(t *testing.T) {
 	t.Parallel()
@@ -389,6 +425,33 @@ func TestBeyond(t *testing.T) {
 		c := open(t, s, func(o *clickhouse.Options) { o.Auth = auth })
 		if err := c.Ping(context.Background()); err == nil || !strings.Contains(err.Error(), "no users and no passwords") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestRefusedPage holds the page that lists what there is not against the server.
+func TestRefusedPage(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	c := open(t, s)
+	mustExec(t, c, "CREATE DATABASE huoma")
+	mustExec(t, c, "CREATE TABLE huoma.scans (a UInt8) ENGINE = MergeTree ORDER BY a")
+	page, err := os.ReadFile("../../docs/clickhouse.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "<!-- refused -->")
+	table, _, _ = strings.Cut(table, "<!-- end of refused -->")
+	rows := regexp.MustCompile("(?m)^\\| `(.*)` \\| `(.*)` \\|$").FindAllStringSubmatch(table, -1)
+	if len(rows) < 15 {
+		t.Fatalf("the page has %d statements", len(rows))
+	}
+	for _, row := range rows {
+		if err := c.Exec(t.Context(), row[1]); err == nil || !strings.Contains(err.Error(), row[2]) {
+			t.Errorf("native, %s: got %v, want %s", row[1], err, row[2])
+		}
+		if _, body := do(t, s, http.MethodPost, "/", row[1]); !strings.Contains(body, row[2]) {
+			t.Errorf("HTTP, %s: got %s, want %s", row[1], body, row[2])
 		}
 	}
 }
