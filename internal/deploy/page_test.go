@@ -56,7 +56,7 @@ func TestPageNamesWhatIsThere(t *testing.T) {
 	if rows != 3 {
 		t.Errorf("the table of roles has %d rows, want 3", rows)
 	}
-	for name := range readTruth(t).secrets {
+	for name := range secretsOfPage(t) {
 		if !made[name] {
 			t.Errorf("no command of the page makes the secret and key %s", name)
 		}

@@ -40,7 +40,11 @@ func TestPodsRun(t *testing.T) {
 	pods := map[string]*pod{}
 	for _, w := range c.o.workloads() {
 		if !w.job {
-			pods[w.name] = c.start(w)
+			p := c.start(w)
+			if p.addr == "" {
+				t.Fatalf("%s has ended: %v", p.name, p.err)
+			}
+			pods[w.name] = p
 		}
 	}
 	gate, scans, warehouse := pods["huoma-gateway"], pods["huoma-scan-worker"], pods["huoma-analytics-worker"]
@@ -89,16 +93,16 @@ func TestPodsRun(t *testing.T) {
 
 // The image has no C library and no loader. A program that imports one that opens shared libraries needs both, even without cgo.
 func TestProgramsOfTheImageAreStatic(t *testing.T) {
-	for command := range readTruth(t).programs {
-		name, _, _ := strings.Cut(command, " ")
-		file, err := elf.Open(filepath.Join(binaries(t), name))
+	commands, _ := image(t)
+	for _, command := range commands {
+		file, err := elf.Open(filepath.Join(binaries(t), command[0]))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer file.Close()
 		needs, err := file.ImportedLibraries()
 		if err != nil || len(needs) > 0 || slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
-			t.Errorf("%s needs a loader, or the libraries %v (%v)", name, needs, err)
+			t.Errorf("%s needs a loader, or the libraries %v (%v)", command[0], needs, err)
 		}
 	}
 	if !strings.Contains(readFile(t, "tools/image.sh"), "go build -tags static ") {
@@ -194,7 +198,7 @@ type pod struct {
 	workload  workload
 	container corev1.Container
 	cmd       *exec.Cmd
-	addr      string // where it listens
+	addr      string // where it listens; empty when it ended before it did
 	ended     chan struct{}
 	err       error
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -83,40 +84,53 @@ type program struct {
 
 func readTruth(t *testing.T) truth {
 	t.Helper()
-	tr := truth{programs: map[string]program{}, secrets: map[string]bool{}}
-	container := readFile(t, "deploy/image/Containerfile")
-	copied := regexp.MustCompile(`(?m)^COPY (.*) /$`).FindStringSubmatch(container)
-	user := regexp.MustCompile(`(?m)^USER ([0-9]+):([0-9]+)$`).FindStringSubmatch(container)
-	if copied == nil || user == nil {
-		t.Fatal("the Containerfile copies no programs or names no numeric user")
+	tr := truth{programs: map[string]program{}, secrets: secretsOfPage(t), served: servedPaths(t)}
+	var commands [][]string
+	commands, tr.user = image(t)
+	for _, c := range commands {
+		tr.programs["/"+strings.Join(c, " ")] = help(t, c)
 	}
-	tr.user = user[1]
-	for _, name := range strings.Fields(copied[1]) {
-		command := []string{name}
-		if name == "huoma" {
-			command = append(command, "migrate")
-		}
-		tr.programs["/"+strings.Join(command, " ")] = help(t, command)
-	}
-	var api struct {
+	var openAPI struct {
 		Paths map[string]any `json:"paths"`
 	}
 	text, err := schemas.API.ReadFile("openapi.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := yaml.Unmarshal(text, &api); err != nil {
+	if err := yaml.Unmarshal(text, &openAPI); err != nil {
 		t.Fatal(err)
 	}
-	for p := range api.Paths {
-		tr.routes = append(tr.routes, p)
-	}
-	slices.Sort(tr.routes)
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| `([a-z.-]+)` \\|").FindAllStringSubmatch(readFile(t, "deploy/k8s/README.md"), -1) {
-		tr.secrets[m[1]+" "+m[2]] = true
-	}
-	tr.served = servedPaths(t)
+	tr.routes = slices.Sorted(maps.Keys(openAPI.Paths))
 	return tr
+}
+
+// image is what the Containerfile puts into the image: the commands that pods run, and the user they run as.
+func image(t *testing.T) (commands [][]string, user string) {
+	t.Helper()
+	container := readFile(t, "deploy/image/Containerfile")
+	copied := regexp.MustCompile(`(?m)^COPY (.*) /$`).FindStringSubmatch(container)
+	users := regexp.MustCompile(`(?m)^USER ([0-9]+):[0-9]+$`).FindStringSubmatch(container)
+	if copied == nil || users == nil {
+		t.Fatal("the Containerfile copies no programs or names no numeric user")
+	}
+	for _, name := range strings.Fields(copied[1]) {
+		if name == "huoma" {
+			commands = append(commands, []string{name, "migrate"})
+		} else {
+			commands = append(commands, []string{name})
+		}
+	}
+	return commands, users[1]
+}
+
+// secretsOfPage are the "name key" that the table of secrets lists.
+func secretsOfPage(t *testing.T) map[string]bool {
+	t.Helper()
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| `([a-z.-]+)` \\|").FindAllStringSubmatch(readFile(t, "deploy/k8s/README.md"), -1) {
+		listed[m[1]+" "+m[2]] = true
+	}
+	return listed
 }
 
 func readFile(t *testing.T, name string) string {
