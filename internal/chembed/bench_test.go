@@ -217,10 +217,8 @@ func BenchmarkSelect(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for more := true; more; {
-			if more, err = s.next(func([]byte, stats) error { return nil }); err != nil {
-				b.Fatal(err)
-			}
+		if err := s.each(func([]byte, stats) error { return nil }); err != nil {
+			b.Fatal(err)
 		}
 		s.close()
 		direct += time.Since(begun)

@@ -174,17 +174,15 @@ func (c *nativeConn) rowsWithTotals(ctx context.Context, st statement, q query, 
 		return err
 	}
 	defer s.close()
-	for more := true; more; {
-		more, err = s.next(func(chunk []byte, st stats) error {
-			rows, err := tt.read(chunk)
-			if err != nil || rows == nil {
-				return err
-			}
-			return c.chunk(ctx, q, tt.conv.out, rows, st, res)
-		})
-		if err != nil {
+	err = s.each(func(chunk []byte, st stats) error {
+		rows, err := tt.read(chunk)
+		if err != nil || rows == nil {
 			return err
 		}
+		return c.chunk(ctx, q, tt.conv.out, rows, st, res)
+	})
+	if err != nil {
+		return err
 	}
 	if res.blocks == 0 && tt.cols != nil {
 		if err := c.send(proto.ServerCodeData, encodeHeader(known(tt.cols, c.rev)), q.compress); err != nil {

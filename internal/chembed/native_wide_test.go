@@ -467,7 +467,8 @@ func TestTimeout(t *testing.T) {
 // TestZones: a DateTime has its zone, wherever its table is.
 func TestZones(t *testing.T) {
 	t.Parallel()
-	c := open(t, chtest.Start(t), func(o *clickhouse.Options) { o.MaxOpenConns = 1 })
+	s := chtest.Start(t)
+	c := open(t, s, func(o *clickhouse.Options) { o.MaxOpenConns = 1 })
 	mustExec(t, c, "CREATE TABLE z (d DateTime('Asia/Shanghai'), e DateTime('Asia/Tokyo'), n DateTime) ENGINE = Memory")
 	mustExec(t, c, "INSERT INTO z VALUES ('2026-01-01 08:00:00', '2026-01-01 09:00:00', '2026-01-01 00:00:00')")
 	mustExec(t, c, "CREATE TEMPORARY TABLE mine AS SELECT * FROM z")
@@ -505,5 +506,14 @@ func TestZones(t *testing.T) {
 			t.Errorf("%s: got %s, %v, want %s", row.sql, got, r.Err(), row.want)
 		}
 		r.Close()
+	}
+	web := open(t, s, func(o *clickhouse.Options) { o.Protocol, o.Addr = clickhouse.HTTP, []string{s.HTTPAddr()} })
+	r, err := web.Query(t.Context(), "SELECT d, n FROM z")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := r.ColumnTypes()[0].DatabaseTypeName() + " " + r.ColumnTypes()[1].DatabaseTypeName(); got != "DateTime('Asia/Shanghai') DateTime" {
+		t.Errorf("over HTTP: %s", got)
 	}
 }
