@@ -116,6 +116,7 @@ func TestHTTPBadInput(t *testing.T) {
 		{"a query of 50 MB", "/", "SELECT '" + strings.Repeat("x", 50<<20) + "'", "", "Code: 229. DB::Exception: a query of more than 16777216 bytes: ", 413},
 		{"a small body that is large", "/", encode(t, "zstd", "SELECT '"+strings.Repeat("x", 17<<20)+"'"), "zstd", "Code: 229. ", 413},
 		{"a form without a boundary", "/", "x", "form", "Code: 117. DB::Exception: the Content-Type multipart/form-data names no boundary", 400},
+		{"input()", q("INSERT INTO t SELECT a, s FROM input('a UInt32, s String') FORMAT CSV"), "1,a\n", "", "Code: 344. DB::Exception: the embedded server has no table function input(): ", 500},
 		{"users", q("CREATE USER alice"), "", "", "Code: 344. DB::Exception: the embedded server has no users: ", 500},
 	} {
 		header := []string{"Content-Encoding", row.encoding}
@@ -171,6 +172,31 @@ func TestHTTPPatience(t *testing.T) {
 	const running = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT repeat%'"
 	until(t, func() bool { return count(t, watch, running) == 1 })
 	until(t, func() bool { return count(t, watch, running) == 0 })
+}
+
+// TestHTTPStops: a server that is told to stop lets running requests end, also those whose connection it wrote to by hand.
+func TestHTTPStops(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	watch := open(t, s)
+	slow := []string{"send_progress_in_http_headers", "1", "http_headers_progress_interval_ms", "20", "max_block_size", "1", "max_threads", "1"}
+	answers := make(chan string, 2)
+	for _, params := range [][]string{slow, slow[4:]} {
+		go func() {
+			answers <- rawHTTP(t, s, "GET "+q("SELECT sum(sleepEachRow(0.05)) FROM numbers(20)", params...)+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		}()
+	}
+	until(t, func() bool {
+		return count(t, watch, "SELECT count() FROM system.processes WHERE query LIKE '%sleepEachRow%' AND query NOT LIKE '%processes%'") == 2
+	})
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if raw := <-answers; !strings.HasPrefix(raw, "HTTP/1.") || !strings.Contains(raw, " 200 OK\r\n") || !strings.Contains(raw, "\r\n0\n") && !strings.Contains(raw, "\n0\n\r\n0\r\n") {
+			t.Errorf("got %q", raw)
+		}
+	}
 }
 
 // TestHTTPForm sends external tables with a query.
