@@ -7,6 +7,8 @@ import (
 	"mime/multipart"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -144,6 +146,28 @@ func TestHTTPBadInput(t *testing.T) {
 	}
 	if _, got := do(t, s, "GET", q("SELECT count() FROM t"), ""); got != "0\n" {
 		t.Errorf("of the refused inserts there are %s rows", got)
+	}
+}
+
+// TestHTTPRefusals sends what docs/clickhouse-http.md says is refused.
+func TestHTTPRefusals(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/clickhouse-http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "<!-- refused -->")
+	table, _, _ = strings.Cut(table, "<!-- end of refused -->")
+	rows := regexp.MustCompile("(?m)^\\| `(.+)` \\| ([0-9]+) \\| `(.+)` \\|$").FindAllStringSubmatch(table, -1)
+	if len(rows) < 10 {
+		t.Fatalf("%d rows in the page", len(rows))
+	}
+	s := chtest.Start(t)
+	for _, row := range rows {
+		resp, body := do(t, s, "POST", row[1], "")
+		if fmt.Sprint(resp.StatusCode) != row[2] || !strings.Contains(body, row[3]) {
+			t.Errorf("%s: got %d %q, want %s and %q", row[1], resp.StatusCode, body, row[2], row[3])
+		}
 	}
 }
 
