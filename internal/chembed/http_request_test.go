@@ -1,6 +1,7 @@
 package chembed_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -196,6 +197,42 @@ func TestHTTPPatience(t *testing.T) {
 	const running = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT repeat%'"
 	until(t, func() bool { return count(t, watch, running) == 1 })
 	until(t, func() bool { return count(t, watch, running) == 0 })
+}
+
+// TestHTTPDeadlines: the time in which one answer must be read is not the next one's, nor the query's.
+func TestHTTPDeadlines(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	conn, err := net.Dial("tcp", s.HTTPAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	ask := func(url string) string {
+		t.Helper()
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", url)
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", url, err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatalf("%s: %v", url, err)
+		}
+		return string(b)
+	}
+	if got := ask(q("SELECT 1", "http_send_timeout", "1")); got != "1\n" {
+		t.Errorf("got %q", got)
+	}
+	do(t, s, "GET", q("SELECT sleep(1.2)"), "") // meanwhile
+	if got := ask("/ping"); got != "Ok.\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := ask(q("SELECT * FROM (SELECT sleep(1.2) AS s) WHERE s = 1", "http_send_timeout", "1")); got != "" {
+		t.Errorf("got %q", got)
+	}
 }
 
 // TestHTTPStops: a server that is told to stop lets running requests end, also those whose connection it wrote to by hand.
