@@ -242,9 +242,9 @@ func TestHTTPStops(t *testing.T) {
 	watch := open(t, s)
 	slow := []string{"send_progress_in_http_headers", "1", "http_headers_progress_interval_ms", "20", "max_block_size", "1", "max_threads", "1"}
 	answers := make(chan string, 2)
-	for _, params := range [][]string{slow, slow[4:]} {
+	for rows, params := range map[int][]string{40: slow, 10: slow[4:]} {
 		go func() {
-			answers <- rawHTTP(t, s, "GET "+q("SELECT sum(sleepEachRow(0.05)) FROM numbers(20)", params...)+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+			answers <- rawHTTP(t, s, "GET "+q(fmt.Sprintf("SELECT sum(sleepEachRow(0.05)) FROM numbers(%d)", rows), params...)+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		}()
 	}
 	until(t, func() bool {
