@@ -114,7 +114,7 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 	warehouse := o.ClickHouseURL
 	if warehouse == "" {
 		ch, err := chembed.New(chembed.Options{
-			DataDir: filepath.Join(o.DataDir, "clickhouse"), Addr: o.ClickHouseAddr, HTTPAddr: o.ClickHouseHTTPAddr, Library: o.EngineLibrary,
+			DataDir: engineDir(o.DataDir), Addr: o.ClickHouseAddr, HTTPAddr: o.ClickHouseHTTPAddr, Library: o.EngineLibrary,
 			Exe: o.EngineExe, Args: o.EngineArgs, Log: o.Log.With("component", "clickhouse"),
 		})
 		if err != nil {
