@@ -185,7 +185,9 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 	group.Add("scan worker", scan.Run)
 	group.Add("analytics worker", analytics.Run)
 	group.Add("start-up", func(ctx context.Context) error {
-		if err := answering(ctx, at.Gateway, func() bool { return scan.Owned() == inst.Partitions }, func() bool { return analytics.Ready() == nil }); err != nil {
+		// On a NATS that is not ours, other workers may own partitions.
+		decides := func() bool { return scan.Owned() == inst.Partitions || o.NATSURL != "" && scan.Ready() }
+		if err := answering(ctx, at.Gateway, decides, func() bool { return analytics.Ready() == nil }); err != nil {
 			return err
 		}
 		ready(at)

@@ -1,0 +1,235 @@
+package allinone_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/huoma/huoma/internal/allinone"
+	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/role"
+)
+
+const partitions = 8
+
+// walk goes through the whole product with clients that are not ours: minted
+// at one gateway, printed, read from the picture, scanned at the other, and
+// each of it a row that every client of ClickHouse sees.
+func (p *production) walk() {
+	t := p.t
+	a, b := p.at(0), p.at(1)
+	code := a.mint(map[string]any{"name": "poster", "campaign": "spring", "profile": "wecom-group", "targets": []any{
+		map[string]any{"url": "https://example.com/first", "capacity": 10}, map[string]any{"url": "https://example.com/second", "capacity": 10},
+	}})
+	printed := a.picture(path(t, code.QRPNG))
+	if want := "HTTPS://GO.EXAMPLE.COM/S/" + code.Token; printed != want {
+		t.Fatalf("zbarimg reads %q, want %q", printed, want)
+	}
+	resp := b.person().scan(printed)
+	if resp.StatusCode != http.StatusFound || resp.Header.Get("Location") != "https://example.com/first" || resp.Header.Get("Huoma-Verdict") != "accepted" {
+		t.Fatalf("the other gateway answers %s to %q", resp.Status, resp.Header.Get("Location"))
+	}
+	id := resp.Header.Get("Huoma-Event")
+	want := code.ID + "\taccepted\tspring"
+	sql := "SELECT code_id, verdict, utm_campaign FROM scans WHERE event_id = '" + id + "'"
+	until(t, "the row by HTTP", want, func() string { return p.query(sql) })
+
+	if got := tool(t, "curl", "-sS", "--noproxy", "*", p.ClickHouseHTTP+"/?database=huoma", "--data-binary", sql); got != want {
+		t.Errorf("curl reads %q, want %q", got, want)
+	}
+	host, port, err := net.SplitHostPort(p.ClickHouse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tool(t, "clickhouse-client", "--host", host, "--port", port, "--database", "huoma", "--query", sql); got != want {
+		t.Errorf("clickhouse-client reads %q, want %q", got, want)
+	}
+	db, err := clickhouse.Open(&clickhouse.Options{Addr: []string{p.ClickHouse}, Auth: clickhouse.Auth{Database: "huoma"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var row [3]string
+	if err := db.QueryRow(t.Context(), sql).Scan(&row[0], &row[1], &row[2]); err != nil || strings.Join(row[:], "\t") != want {
+		t.Errorf("clickhouse-go reads %q, %v, want %q", row, err, want)
+	}
+
+	// A producer with a NATS client and no code of ours.
+	nc, alerts := p.listen("huoma.alert.>")
+	publish := func(kind, typ, id, data string) {
+		t.Helper()
+		if err := nc.Publish("huoma.in."+kind+"."+code.ID, []byte(cloudEvent(typ, id, code.ID, data))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("scan", events.TypeScan, "poster-scan", `{"visitor":"somebody"}`)
+	publish("conversion", events.TypeConversion, "poster-sale", `{"click_id":"`+id+`","name":"sale","value":12.5,"currency":"CNY"}`)
+	for i := range 10 {
+		publish("member", events.TypeMemberJoined, fmt.Sprintf("poster-join-%d", i), `{"target":0}`)
+	}
+	until(t, "the producer's rows", "2\t1\t10", func() string {
+		return p.query("SELECT (SELECT count() FROM scans WHERE code_id = c), (SELECT count() FROM conversions WHERE code_id = c), (SELECT count() FROM members WHERE code_id = c) FROM (SELECT '" + code.ID + "' AS c)")
+	})
+	until(t, "alerts", 1, func() int { return len(alerts()) })
+	for n := range p.gateways {
+		until(t, "where a full group's scans lead", "https://example.com/second", func() string { return p.at(n).person().scan(printed).Header.Get("Location") })
+	}
+}
+
+// The production shape, driven by the script that the documentation gives:
+// used by clients that are not ours, and with its workers pulled out.
+func TestProduction(t *testing.T) {
+	p := produce(t, t.TempDir(), "--public-url", "https://go.example.com")
+	if len(p.gateways) != 2 || strings.Count(p.sh("status"), "ready") != 9 {
+		t.Fatalf("status:\n%s", p.sh("status"))
+	}
+	p.walk()
+
+	codes := p.everywhere(partitions)
+	crowd := p.crowd(codes)
+	worker := busiest(p.owners())
+	t.Logf("%s is stopped", worker)
+	p.sh("stop", worker)
+	p.takenOver(worker, partitions)
+	p.decided(codes)
+	p.sh("restart", worker)
+
+	worker = busiest(p.owners())
+	t.Logf("%s is killed", worker)
+	p.kill(worker)
+	p.takenOver(worker, partitions)
+	p.decided(codes)
+	p.sh("restart", worker)
+
+	// Each alone has all partitions, whichever had them before.
+	p.sh("stop", "analytics-worker-1")
+	p.decided(codes)
+	p.sh("restart", "analytics-worker-1")
+	p.kill("analytics-worker-2")
+	p.decided(codes)
+	p.sh("restart", "analytics-worker-2")
+
+	// One more worker, then every role anew, one after the other.
+	p.sh("restart", "scan-worker-4")
+	p.sh("restart")
+	crowd.goesOn()
+	crowd.home()
+	p.agree()
+	if got := strings.Count(p.sh("status"), "ready"); got != 10 {
+		t.Errorf("%d are ready:\n%s", got, p.sh("status"))
+	}
+	p.stop()
+	for _, c := range p.complaints("level=ERROR", "[ERR]", "[FTL]", "panic:") {
+		t.Errorf("in a log: %s", c)
+	}
+}
+
+// The same on three NATS servers with three copies of everything, of which
+// the one that leads the events is killed.
+func TestProductionOnACluster(t *testing.T) {
+	p := produce(t, t.TempDir(), "--cluster", "--public-url", "https://go.example.com")
+	nc, err := nats.Connect(p.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := 0
+	for list := js.ListStreams(t.Context()); ; {
+		info, more := <-list.Info()
+		if !more {
+			break
+		}
+		streams++
+		if info.Config.Replicas != 3 || info.Cluster == nil || len(info.Cluster.Replicas) != 2 {
+			t.Errorf("%s has %d replicas in %+v", info.Config.Name, info.Config.Replicas, info.Cluster)
+		}
+	}
+	if streams != 7 {
+		t.Errorf("%d streams", streams)
+	}
+	leader := func() string {
+		s, err := js.Stream(t.Context(), events.StreamEvents)
+		if err != nil {
+			return ""
+		}
+		return s.CachedInfo().Cluster.Leader
+	}
+	p.walk()
+
+	codes := p.everywhere(partitions)
+	crowd := p.crowd(codes)
+	crowd.goesOn()
+	killed := leader()
+	t.Logf("%s leads %s and is killed", killed, events.StreamEvents)
+	p.kill(killed)
+	until(t, "another leader", true, func() bool { l := leader(); return l != "" && l != killed })
+	crowd.goesOn()
+	p.decided(codes)
+	p.sh("restart", killed)
+	crowd.goesOn()
+	crowd.home()
+	p.agree()
+	p.stop()
+	for _, c := range p.complaints("level=ERROR", "[FTL]", "panic:") {
+		// What waited for the dead leader may not have been stored, and its senders were told so.
+		if !strings.Contains(c, `msg="events not stored"`) {
+			t.Errorf("in a log: %s", c)
+		}
+	}
+}
+
+// A folder of `huoma up` becomes the production shape, and back: only the
+// addresses of the servers change.
+func TestFromOneProcessToProduction(t *testing.T) {
+	dir := t.TempDir()
+	in := start(t, dir)
+	code := in.mint(map[string]any{"profile": "wecom-group", "targets": []any{map[string]any{"url": "https://example.com/"}}})
+	visitor := in.person()
+	for range 5 {
+		visitor.scan(code.ScanURL)
+	}
+	until(t, "rows", "5", func() string { return in.query("SELECT count() FROM scans") })
+	in.stop()
+
+	p := produce(t, dir)
+	visitor.in = p.at(1)
+	if got := visitor.scan(code.ScanURL).StatusCode; got != http.StatusTooManyRequests {
+		t.Errorf("the locked visitor is answered %d", got)
+	}
+	if got := p.at(1).person().scan(code.ScanURL).StatusCode; got != http.StatusFound {
+		t.Errorf("another visitor is answered %d", got)
+	}
+	until(t, "rows", "7", func() string { return p.query("SELECT count() FROM scans") })
+
+	// One process with servers that are not its own joins in by their addresses.
+	joined := start(t, t.TempDir(), func(o *allinone.Options) {
+		o.NATSURL, o.ClickHouseURL, o.Keyring = p.NATS, "clickhouse://"+p.ClickHouse+"/huoma", dir+"/keyring.json"
+	})
+	if got := joined.person().scan(code.ScanURL).StatusCode; got != http.StatusFound {
+		t.Errorf("a visitor of the gateway that joined is answered %d", got)
+	}
+	until(t, "rows", "8", func() string { return p.query("SELECT count() FROM scans") })
+	p.agree()
+	joined.stop()
+	p.stop()
+	for _, c := range p.complaints("level=ERROR", "level=WARN", "[ERR]", "[FTL]", "panic:") {
+		t.Errorf("in a log: %s", c)
+	}
+
+	back := start(t, dir, func(o *allinone.Options) { o.Streams = role.Streams{Partitions: 1} })
+	if got := back.person().scan(code.ScanURL).StatusCode; got != http.StatusFound {
+		t.Errorf("back in one process a visitor is answered %d", got)
+	}
+	until(t, "rows", "9", func() string { return back.query("SELECT count() FROM scans") })
+	back.agree()
+}
