@@ -79,11 +79,10 @@ read_options() {
 			flag=${1%%=*} value=${1#*=}
 			shift
 			;;
-		--*)
-			flag=$1
-			[ $# -ge 2 ] || wrong "$flag needs a value"
-			value=$2
-			shift 2
+		-*)
+			flag=$1 value=${2:-}
+			shift
+			[ $# = 0 ] || shift
 			;;
 		*)
 			names="$names $1"
@@ -92,14 +91,18 @@ read_options() {
 			;;
 		esac
 		case $flag in
+		--data | --ready-file | --nats | --nats-url | --clickhouse-url | --partitions | --gateways | --scan-workers | --analytics-workers | --public-url | --port | --bin)
+			[ -n "$value" ] || wrong "$flag needs a value"
+			;;
+		*) wrong "there is no $flag" ;;
+		esac
+		case $flag in
 		--data) data=$value ;;
 		--ready-file) ready=$value ;;
-		--nats | --nats-url | --clickhouse-url | --partitions | --gateways | --scan-workers | --analytics-workers | --public-url | --port | --bin)
-			[ -n "$value" ] || wrong "$flag needs a value"
+		*)
 			eval "o_$(echo "${flag#--}" | tr - _)=\$value"
 			given=$flag
 			;;
-		*) wrong "there is no $flag" ;;
 		esac
 	done
 	[ -z "$names" ] || case $command in stop | restart) ;; *) wrong "$command takes no names" ;; esac
@@ -140,6 +143,7 @@ settle() {
 	number --partitions "${partitions:-1}" 99999
 	number --port "${port:-0}" 65000
 	[ -x "$bin/huoma" ] && [ -x "$bin/gateway" ] || fail "there are no programs in $bin: run make setup, or name their folder with --bin"
+	mkdir -p "$run" "$log" || fail "the data folder $data cannot be made: name another with --data"
 	[ "$port" != 0 ] || find_ports
 	for o in nats nats_url clickhouse_url partitions gateways scan_workers analytics_workers public_url port bin; do
 		eval "value=\$$o"
@@ -277,7 +281,7 @@ launch() {
 # words PID is a process's command line, one word a line.
 words() {
 	if [ -d /proc/self ]; then
-		tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null || true
+		{ tr '\0' '\n' <"/proc/$1/cmdline"; } 2>/dev/null || true
 	else
 		ps -ww -o args= -p "$1" 2>/dev/null || true
 	fi
@@ -302,6 +306,12 @@ all() {
 	done
 }
 
+no_start() {
+	words=$(last_words "$1") hint=
+	case $words in *"in use"*) hint=', or all of them with --port 0, which looks for free ones' ;; esac
+	fail "$1 does not start: $words$hint (more in $log/$1.log)"
+}
+
 last_words() { grep -v '^$' "$log/$1.log" 2>/dev/null | tail -n 1; }
 
 # await NAME… waits until each is ready; one that ends instead, or is not ready within a minute, is a failure.
@@ -309,13 +319,12 @@ await() {
 	for name; do
 		tries=0
 		until ask -o /dev/null "$(probe_of "$name")"; do
-			running "$name" || fail "$name does not start: $(last_words "$name") (more in $log/$name.log)"
+			running "$name" || no_start "$name"
 			[ $tries -lt 600 ] || fail "$name is not ready after a minute: $(curl -q -s --noproxy '*' --max-time 2 "$(probe_of "$name")" || true) (more in $log/$name.log)"
 			tries=$((tries + 1))
 			sleep 0.1
 		done
-		# What answered may be another's.
-		running "$name" || fail "$name does not start: $(last_words "$name") (more in $log/$name.log)"
+		running "$name" || no_start "$name" # what answered is another's
 	done
 }
 
@@ -360,7 +369,6 @@ count() {
 
 start() {
 	[ -z "$(any_running)" ] || fail "$data is in use: $(any_running) runs; production.sh stop --data $data stops everything"
-	mkdir -p "$run" "$log" || fail "the data folder $data cannot be made: name another with --data"
 	command -v curl >/dev/null || fail "curl is missing, by which readiness is asked for: install it and run this again"
 	settle
 	place
@@ -496,7 +504,9 @@ watch() {
 	say "Ctrl-C stops everything"
 	told=' '
 	while :; do
-		for name in $(all gateway scan-worker analytics-worker nats clickhouse); do
+		names=$(all gateway scan-worker analytics-worker nats clickhouse)
+		[ -n "$names" ] || exit 0 # another terminal has stopped everything
+		for name in $names; do
 			if running "$name"; then
 				told=$(printf %s "$told" | sed "s/ $name / /")
 			else

@@ -1,9 +1,14 @@
 package allinone_test
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -232,4 +237,62 @@ func TestFromOneProcessToProduction(t *testing.T) {
 	}
 	until(t, "rows", "9", func() string { return back.query("SELECT count() FROM scans") })
 	back.agree()
+}
+
+// What the script cannot do it says in one line, and leaves nothing behind.
+func TestProductionRefuses(t *testing.T) {
+	bin, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	single := t.TempDir()
+	if err := os.Mkdir(filepath.Join(single, "nats"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	_, port, _ := net.SplitHostPort(busy.Addr().String())
+	for _, row := range []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"an unknown option", []string{"--shards", "3"}, 2, "--shards"},
+		{"no value", []string{"start", "--data"}, 2, "--data"},
+		{"two servers", []string{"--nats", "2"}, 2, "1 or 3"},
+		{"too many of a role", []string{"--scan-workers", "10"}, 2, "--scan-workers"},
+		{"no number", []string{"--partitions", "many"}, 2, "--partitions"},
+		{"a name where none belongs", []string{"status", "gateway-1"}, 2, "status"},
+		{"an option where none belongs", []string{"stop", "--nats", "3"}, 2, "--nats"},
+		{"both kinds of NATS", []string{"--nats", "3", "--nats-url", "nats://127.0.0.1:1"}, 2, "--nats-url"},
+		{"nothing to stop", []string{"stop"}, 1, "--data"},
+		{"no programs", []string{"--bin", t.TempDir()}, 1, "make setup"},
+		{"a cluster of a single server's log", []string{"--cluster", "--data", single, "--bin", bin}, 1, "docs/production.md"},
+		{"a port in use", []string{"--port", port, "--bin", bin}, 1, "--port 0"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			dir := t.TempDir()
+			args := row.args
+			if !slices.Contains(args, "--data") {
+				args = append(args, "--data", dir)
+			}
+			cmd := exec.Command("../../deploy/local/production.sh", args...)
+			var complaint bytes.Buffer
+			cmd.Stderr = &complaint
+			err := cmd.Run()
+			if status := cmd.ProcessState.ExitCode(); status != row.status {
+				t.Errorf("exit status %d (%v), want %d", status, err, row.status)
+			}
+			if text := complaint.String(); !strings.HasPrefix(text, "production: ") || strings.Count(text, "\n") != 1 || !strings.Contains(text, row.want) {
+				t.Errorf("says %q, want one line with %q", text, row.want)
+			}
+			if left, _ := filepath.Glob(filepath.Join(dir, "run", "*.pid")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
 }

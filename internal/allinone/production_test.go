@@ -108,11 +108,21 @@ func (p *production) end() {
 		p.t.Errorf("the script's exit status is %d", code)
 	}
 	for i, pid := range pids {
-		// Nobody may have asked yet how a process ended that another terminal had started: it is a zombie then.
-		if out, _ := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output(); len(out) > 0 && out[0] != 'Z' {
+		if runs(pid) {
 			p.t.Errorf("%s still runs", names[i])
 		}
 	}
+}
+
+// runs reports whether a process does. One that ended and was never asked how
+// is a zombie, which has no command line.
+func runs(pid int) bool {
+	if _, err := os.Stat("/proc/self"); err == nil {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		return err == nil && len(b) > 0
+	}
+	out, _ := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output() // it fails when there is none
+	return len(out) > 0 && out[0] != 'Z'
 }
 
 // sh runs a sub-command of the script, as a second terminal would.
