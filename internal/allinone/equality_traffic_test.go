@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -310,20 +311,26 @@ func (s *stage) mint(n int, sc *scenario) (m minted) {
 }
 
 // play plays scenarios, several at a time, each in its order, and every step
-// of a code at the next gateway.
-func (s *stage) play(list []*scenario) {
+// of a code at the next gateway. In the middle of it something may happen.
+func (s *stage) play(list []*scenario, meanwhile func()) {
 	s.t.Helper()
 	todo := make(chan *scenario, len(list))
+	steps := 0
 	for _, sc := range list {
 		todo <- sc
+		steps += len(sc.steps)
 	}
 	close(todo)
+	var played atomic.Int64
 	failed := make(chan error, len(list))
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
 			for sc := range todo {
 				for k, st := range sc.steps {
+					if int(played.Add(1)) == steps/3 {
+						meanwhile()
+					}
 					if err := s.step(sc, k, st); err != nil {
 						failed <- fmt.Errorf("%s, step %d, %s: %w", sc.name, k, st.do, err)
 						break
