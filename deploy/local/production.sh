@@ -349,9 +349,10 @@ halt() {
 }
 
 # Intake first, servers last. The log keeps what a later stage has not seen.
+kinds='gateway scan-worker analytics-worker nats clickhouse'
 unclean=0
 halt_all() {
-	for kind in gateway scan-worker analytics-worker nats clickhouse; do
+	for kind in $kinds; do
 		# shellcheck disable=SC2046
 		halt $(all "$kind")
 	done
@@ -411,7 +412,7 @@ start() {
 }
 
 any_running() {
-	for name in $(all gateway scan-worker analytics-worker nats clickhouse); do
+	for name in $(all $kinds); do
 		if running "$name"; then
 			echo "$name"
 			return
@@ -423,7 +424,7 @@ leave() {
 	status=$?
 	trap '' INT TERM HUP
 	trap - EXIT
-	[ -z "$(all gateway scan-worker analytics-worker nats clickhouse)" ] || say "stopping"
+	[ -z "$(all $kinds)" ] || say "stopping"
 	halt_all
 	[ $unclean = 0 ] || status=1
 	[ $status != 0 ] || say "everything has stopped"
@@ -446,7 +447,7 @@ welcome() {
 	echo
 	echo "Huoma is up, in processes of its own."
 	echo
-	for name in $(all gateway scan-worker analytics-worker nats clickhouse); do
+	for name in $(all $kinds); do
 		running "$name" || true
 		printf '  %-20s 127.0.0.1:%-7s process %s\n' "$name" "$(port_of "$name")" "$pid"
 	done
@@ -464,7 +465,7 @@ welcome() {
 
 status() {
 	ok=0
-	names=$(all gateway scan-worker analytics-worker nats clickhouse)
+	names=$(all $kinds)
 	[ -n "$names" ] || fail "nothing of $data runs"
 	for name in $names; do
 		state=ready
@@ -486,10 +487,13 @@ restart() {
 		set -- $(all analytics-worker scan-worker gateway)
 	}
 	for name; do
+		ours=no
 		case $name in
-		gateway-[1-9] | scan-worker-[1-9] | analytics-worker-[1-9]) ;;
-		*) [ -e "$run/$name.pid" ] || fail "there is no $name: production.sh status lists what there is" ;;
+		gateway-[1-9] | scan-worker-[1-9] | analytics-worker-[1-9]) ours=yes ;;
+		clickhouse) [ -n "$clickhouse_url" ] || ours=yes ;;
+		nats-[1-3]) [ "${name#nats-}" -gt "$nats" ] || ours=yes ;;
 		esac
+		[ $ours = yes ] || fail "there is no $name here: production.sh --help says what names there are"
 	done
 	for name; do
 		halt "$name"
@@ -504,7 +508,7 @@ watch() {
 	say "Ctrl-C stops everything"
 	told=' '
 	while :; do
-		names=$(all gateway scan-worker analytics-worker nats clickhouse)
+		names=$(all $kinds)
 		[ -n "$names" ] || exit 0 # another terminal has stopped everything
 		for name in $names; do
 			if running "$name"; then
@@ -547,7 +551,13 @@ start)
 	stop)
 		if [ -n "$names" ]; then
 			for name in $names; do [ -e "$run/$name.pid" ] || fail "there is no $name: production.sh status lists what there is"; done
-			halt $names
+			for kind in $kinds; do
+				chosen=
+				for name in $names; do
+					case $name in "$kind" | "$kind"-*) chosen="$chosen $name" ;; esac
+				done
+				halt $chosen
+			done
 		else
 			halt_all
 		fi

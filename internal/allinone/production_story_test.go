@@ -18,6 +18,7 @@ import (
 
 	"github.com/huoma/huoma/internal/allinone"
 	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/natsjs"
 	"github.com/huoma/huoma/internal/role"
 )
 
@@ -226,6 +227,26 @@ func TestFromOneProcessToProduction(t *testing.T) {
 	until(t, "rows", "8", func() string { return p.query("SELECT count() FROM scans") })
 	p.agree()
 	joined.stop()
+
+	// An empty ClickHouse is filled again from the log, once it is forgotten what was written to the one before.
+	p.sh("stop", "clickhouse", "analytics-worker-1", "analytics-worker-2")
+	if err := os.RemoveAll(filepath.Join(dir, "clickhouse")); err != nil {
+		t.Fatal(err)
+	}
+	p.sh("restart", "clickhouse")
+	bin, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(filepath.Join(bin, "huoma"), "migrate", "--clickhouse-url", "clickhouse://"+p.ClickHouse+"/huoma").CombinedOutput(); err != nil {
+		t.Fatalf("migrate: %v: %s", err, out)
+	}
+	if err := newStage(t, p.NATS).js.DeleteKeyValue(t.Context(), natsjs.BucketAnalytics); err != nil {
+		t.Fatal(err)
+	}
+	p.sh("restart", "analytics-worker-1", "analytics-worker-2", "scan-worker-1", "scan-worker-2", "scan-worker-3")
+	until(t, "rows", "8", func() string { return p.query("SELECT count() FROM scans") })
+	p.agree()
 	p.stop()
 	for _, c := range p.complaints("level=ERROR", "level=WARN", "[ERR]", "[FTL]", "panic:") {
 		t.Errorf("in a log: %s", c)
