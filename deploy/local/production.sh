@@ -114,10 +114,10 @@ read_options() {
 	run=$data/run log=$data/log settings=$data/run/settings
 }
 
-# number FLAG VALUE MOST
+# number FLAG VALUE LEAST MOST
 number() {
-	case $2 in '' | *[!0-9]* | ??????*) wrong "$1 is a number up to $3" ;; esac
-	[ "$2" -le "$3" ] || wrong "$1 is a number up to $3"
+	case $2 in '' | *[!0-9]* | 0?* | ??????*) wrong "$1 is a number from $3 to $4" ;; esac
+	[ "$2" -ge "$3" ] && [ "$2" -le "$4" ] || wrong "$1 is a number from $3 to $4"
 }
 
 # settle takes what was given, else what was kept, else what is usual, and keeps it.
@@ -137,11 +137,11 @@ settle() {
 	[ "$nats" = 0 ] || nats_url=''
 	# An installed log keeps its number.
 	[ -n "$partitions$kept" ] || [ "$nats" = 0 ] || partitions=8
-	number --gateways "$gateways" 9
-	number --scan-workers "$scan_workers" 9
-	number --analytics-workers "$analytics_workers" 9
-	number --partitions "${partitions:-1}" 99999
-	number --port "${port:-0}" 65000
+	number --gateways "$gateways" 1 9
+	number --scan-workers "$scan_workers" 1 9
+	number --analytics-workers "$analytics_workers" 1 9
+	number --partitions "${partitions:-1}" 1 1024
+	number --port "${port:-0}" 0 65000
 	[ -x "$bin/huoma" ] && [ -x "$bin/gateway" ] || fail "there are no programs in $bin: run make setup, or name their folder with --bin"
 	mkdir -p "$run" "$log" || fail "the data folder $data cannot be made: name another with --data"
 	[ "$port" != 0 ] || find_ports
@@ -227,18 +227,21 @@ command_of() {
 	line=$(printf '%s\n' "$@")
 }
 
+# nats_store N is where a NATS server keeps the log: a single one where that of huoma up does.
+nats_store() { if [ "$nats" = 1 ]; then echo "$data/nats"; else echo "$data/nats-$1"; fi; }
+
 # nats_conf N is the configuration of a NATS server. One alone syncs before it acknowledges; of three a majority has the
 # message by then.
 nats_conf() {
-	store=$data/nats sync='sync_interval: always'
-	[ "$nats" = 1 ] || store=$data/nats-$1 sync=''
+	sync=
+	[ "$nats" != 1 ] || sync='sync_interval: always'
 	cat <<-END
 		server_name: "nats-$1"
 		listen: "127.0.0.1:$((nats_port + $1 - 1))"
 		http: "127.0.0.1:$((nats_http + $1 - 1))"
 		max_payload: 8388608
 		jetstream {
-		  store_dir: "$store"
+		  store_dir: "$(nats_store "$1")"
 		  $sync
 		}
 	END
@@ -255,12 +258,25 @@ nats_conf() {
 apart=
 if command -v setsid >/dev/null; then apart=setsid; fi
 
+# A NATS server does not mind another one on its files, and both would spoil them: it starts under the lock that the NATS of
+# huoma up takes, where there is a flock that can.
+locks=
+if flock --help 2>&1 | grep -q -e --no-fork; then locks=yes; fi
+
 # launch NAME starts it. The first line of its pid file is the process, the others are its command line, by which a number
 # that the system has given to another process is told.
 launch() {
 	command_of "$1"
-	case $1 in nats-*) nats_conf "${1##*-}" >"$run/$1.conf" ;; esac
-	name=$1 ifs=$IFS
+	name=$1 ifs=$IFS lock=
+	case $name in
+	nats-*)
+		nats_conf "${name##*-}" >"$run/$name.conf"
+		lock=$(nats_store "${name##*-}")
+		mkdir -p "$lock"
+		lock=$lock/lock
+		[ -z "$locks" ] || flock -n "$lock" true || fail "$(dirname "$lock") is in use by another NATS server, such as that of a huoma up: stop that one"
+		;;
+	esac
 	IFS='
 '
 	set -f
@@ -268,6 +284,7 @@ launch() {
 	set -- $line
 	set +f
 	IFS=$ifs
+	[ -z "$locks" ] || [ -z "$lock" ] || set -- flock -n -F "$lock" "$@"
 	[ -n "$apart" ] || set -m
 	$apart "$@" >>"$log/$name.log" 2>&1 </dev/null &
 	pid=$!

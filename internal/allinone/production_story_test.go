@@ -205,9 +205,20 @@ func TestFromOneProcessToProduction(t *testing.T) {
 		visitor.scan(code.ScanURL)
 	}
 	until(t, "rows", "5", func() string { return in.query("SELECT count() FROM scans") })
+	bin, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("../../deploy/local/production.sh", "start", "--data", dir, "--bin", bin, "--port", "0").CombinedOutput(); err == nil || !strings.Contains(string(out), "in use") {
+		t.Errorf("beside one process: %v, %s", err, out)
+	}
 	in.stop()
 
 	p := produce(t, dir)
+	beside := allinone.Options{DataDir: dir, APIKey: apiKey, Addr: "127.0.0.1:0", NATSAddr: "127.0.0.1:0", ClickHouseAddr: "127.0.0.1:0", ClickHouseHTTPAddr: "127.0.0.1:0"}
+	if err := allinone.Run(t.Context(), beside, func(allinone.Addresses) {}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("one process beside production: %v", err)
+	}
 	visitor.in = p.at(1)
 	if got := visitor.scan(code.ScanURL).StatusCode; got != http.StatusTooManyRequests {
 		t.Errorf("the locked visitor is answered %d", got)
@@ -234,10 +245,6 @@ func TestFromOneProcessToProduction(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.sh("restart", "clickhouse")
-	bin, err := binaries()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if out, err := exec.Command(filepath.Join(bin, "huoma"), "migrate", "--clickhouse-url", "clickhouse://"+p.ClickHouse+"/huoma").CombinedOutput(); err != nil {
 		t.Fatalf("migrate: %v: %s", err, out)
 	}
@@ -287,6 +294,7 @@ func TestProductionRefuses(t *testing.T) {
 		{"two servers", []string{"--nats", "2"}, 2, "1 or 3"},
 		{"too many of a role", []string{"--scan-workers", "10"}, 2, "--scan-workers"},
 		{"no number", []string{"--partitions", "many"}, 2, "--partitions"},
+		{"none of a role", []string{"--gateways", "0"}, 2, "--gateways"},
 		{"a name where none belongs", []string{"status", "gateway-1"}, 2, "status"},
 		{"an option where none belongs", []string{"stop", "--nats", "3"}, 2, "--nats"},
 		{"both kinds of NATS", []string{"--nats", "3", "--nats-url", "nats://127.0.0.1:1"}, 2, "--nats-url"},
