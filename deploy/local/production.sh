@@ -290,28 +290,35 @@ launch() {
 	pid=$!
 	[ -n "$apart" ] || set +m
 	printf '%s\n' "$pid" "$line" >"$run/$name.pid"
-	# It is itself only when it has replaced the shell's copy; gone at once, it has no command line.
+	# It is itself only when it has replaced the shell's copy.
 	tries=0
-	while [ $tries -lt 500 ] && seen=$(words "$pid") && [ -n "$seen" ] && [ "$seen" != "$line" ]; do tries=$((tries + 1)); done
+	until is "$pid" "$line" || ended "$pid" || [ $tries -eq 500 ]; do
+		tries=$((tries + 1))
+		sleep 0.01
+	done
 }
 
-# words PID is a process's command line, one word a line.
-words() {
+# is PID LINE reports whether a process has this command line, one word a line.
+is() {
 	if [ -d /proc/self ]; then
-		{ tr '\0' '\n' <"/proc/$1/cmdline"; } 2>/dev/null || true
+		[ "$({ tr '\0' '\n' <"/proc/$1/cmdline"; } 2>/dev/null)" = "$2" ]
 	else
-		ps -ww -o args= -p "$1" 2>/dev/null || true
+		[ "$(ps -ww -o args= -p "$1" 2>/dev/null)" = "$(echo "$2" | tr '\n' ' ' | sed 's/ $//')" ]
 	fi
+}
+
+# ended PID reports whether a process is no more, or a zombie.
+ended() {
+	kill -0 "$1" 2>/dev/null || return 0
+	case $(ps -o stat= -p "$1" 2>/dev/null || sed -n 's/^State:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null) in Z*) return 0 ;; esac
+	return 1
 }
 
 # running NAME sets pid when the process runs.
 running() {
 	[ -s "$run/$1.pid" ] || return 1
 	pid=$(sed -n 1p "$run/$1.pid")
-	kill -0 "$pid" 2>/dev/null || return 1
-	want=$(sed 1d "$run/$1.pid")
-	[ -d /proc/self ] || want=$(echo "$want" | tr '\n' ' ' | sed 's/ $//')
-	[ "$(words "$pid")" = "$want" ]
+	kill -0 "$pid" 2>/dev/null && is "$pid" "$(sed 1d "$run/$1.pid")"
 }
 
 # all KIND… are the names of the processes there are, in order of kinds.
