@@ -39,7 +39,7 @@ func appendScan(b []byte, e *events.Event, s *events.Scan) ([]byte, error) {
 	w.text(`"os":`, s.OS)
 	w.text(`"app":`, s.App)
 	w.text(`"referrer_host":`, s.RefererHost)
-	if u := s.UTM; u != nil {
+	if u := s.UTM; u != nil && *u != (events.UTM{}) {
 		w.b = append(w.b, `"utm":{`...)
 		w.text(`"source":`, u.Source)
 		w.text(`"medium":`, u.Medium)

@@ -255,9 +255,14 @@ func (l *Ledger) overdue() (uint64, *announcement) {
 	var seq uint64
 	var found *announcement
 	for s, a := range l.open {
-		if !a.at.After(limit) && (found == nil || s < seq) {
-			seq, found = s, a
+		if a.at.After(limit) || found != nil && s > seq {
+			continue
 		}
+		if t := l.days[a.day]; !slices.ContainsFunc(a.ids, func(id EventID) bool { return t.get(id)&markDone == 0 }) {
+			delete(l.open, s) // another import has sent all of it again
+			continue
+		}
+		seq, found = s, a
 	}
 	return seq, found
 }

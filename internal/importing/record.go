@@ -28,7 +28,7 @@ func (s *Skip) Error() string { return s.Reason }
 // Reasons of ours for skipping; the others are those of a mapping's filter.
 var (
 	skipNoCode = &Skip{"no code"}
-	skipForged = &Skip{"forged token"}
+	skipType   = &Skip{"type"}
 )
 
 // A Record is what a mapping has made of a line.
@@ -80,6 +80,9 @@ func (m *Mapping) Apply(values []string, latest time.Time, r *Record) error {
 		a := &m.attributes[i]
 		s := a.from.get(values)
 		if s == "" {
+			if a.to == atType && !m.optional {
+				return skipType // a kind of record that the mapping does not name
+			}
 			continue
 		}
 		if why := r.set(a.to, s, &visitor, &utm); why != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	chunkSize  = 8192 // records announced at once
+	chunkSize  = 8192
 	batchSize  = events.MaxBatch
 	lanes      = 4 // batches under way at once; a code's all go one way, so that they stay in order
 	window     = 4 // chunks announced and not closed
@@ -81,6 +81,7 @@ type Options struct {
 	DryRun    bool          // publish nothing and write nothing
 	Patience  time.Duration // how long the installation may be away; 0: 2 min
 	Now       func() time.Time
+	ChunkSize int // records announced at once; 0: 8192
 
 	Show   func(event []byte) // dry run: the first ten events as they would be; may be nil
 	Bad    func(BadLine)      // called once a line, by one goroutine at a time; may be nil
@@ -143,6 +144,9 @@ func (r *countingReader) Read(p []byte) (int, error) {
 func Run(ctx context.Context, o Options) (Summary, error) {
 	if o.Patience == 0 {
 		o.Patience = 2 * time.Minute
+	}
+	if o.ChunkSize == 0 {
+		o.ChunkSize = chunkSize
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -214,10 +218,10 @@ func (r *runner) run(ctx context.Context) error {
 		return err
 	}
 	r.limit = rate.NewLimiter(rate.Inf, batchSize)
-	size, every := chunkSize, time.Duration(0)
+	size, every := r.o.ChunkSize, time.Duration(0)
 	if r.o.Rate > 0 {
 		r.limit = rate.NewLimiter(rate.Limit(r.o.Rate), r.batchSize())
-		size, every = min(chunkSize, max(1, int(r.o.Rate*10))), 10*time.Second
+		size, every = min(size, max(1, int(r.o.Rate*10))), 10*time.Second
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
