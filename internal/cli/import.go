@@ -31,8 +31,8 @@ type importCmd struct {
 	ClickHouseHTTP string   `name:"clickhouse-http" help:"ClickHouse's HTTP address, with user:password@ where it needs them. It is asked only about imports that ended early more than a day ago." default:"http://127.0.0.1:8123"`
 	Database       string   `help:"Database of the installation in ClickHouse." default:"huoma"`
 
-	now   func() time.Time            // tests
-	crash func(importing.Point) error // tests
+	crash func(importing.Point) error       // tests
+	aging func(importing.Log) importing.Log // tests: a ledger whose entries are older than they are
 }
 
 // mostBadShown is how many bad lines are named on standard error.
@@ -70,9 +70,9 @@ func (c *importCmd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
-	now := c.now
-	if now == nil {
-		now = time.Now
+	var log importing.Log = importLog{ledger}
+	if c.aging != nil {
+		log = c.aging(log)
 	}
 	var run [12]byte
 	_, _ = rand.Read(run[:]) // never fails: it ends the program instead
@@ -81,8 +81,8 @@ func (c *importCmd) Run(ctx context.Context, a *App) error {
 	defer aside.close()
 	var failed error
 	sum, err := importing.Run(ctx, importing.Options{
-		Inputs: inputs, Mapping: m, Gateway: &importGateway{c: cl}, Log: importLog{ledger}, Warehouse: &importWarehouse{conn: conn, address: c.ClickHouseHTTP, database: c.Database},
-		Run: hex.EncodeToString(run[:]), Rate: c.Rate, DryRun: c.DryRun, Patience: importPatience, Now: now, Bad: aside.take, Report: bar.update, Crash: c.crash,
+		Inputs: inputs, Mapping: m, Gateway: &importGateway{c: cl}, Log: log, Warehouse: &importWarehouse{conn: conn, address: c.ClickHouseHTTP, database: c.Database},
+		Run: hex.EncodeToString(run[:]), Rate: c.Rate, DryRun: c.DryRun, Patience: importPatience, Bad: aside.take, Report: bar.update, Crash: c.crash,
 		Show: func(event []byte) {
 			bar.clear()
 			if err := c.show(a, event); failed == nil {
