@@ -218,8 +218,8 @@ func (c *condition) holds(values []string) bool {
 	return false
 }
 
-// combinedMapping is what is made of a web server's log without a mapping file.
-const combinedMapping = `
+// CombinedMapping is the mapping file of what is made of a web server's log without a mapping file.
+const CombinedMapping = `
 source: huoma/import/log
 filter:
   - {field: path, match: '^/[sS]/[A-Za-z2-7]+/?$', reason: path}
@@ -242,7 +242,7 @@ utm:
 // DefaultMapping is the mapping of a format without a mapping file: of a log, requests for our own pictures; of CSV and JSON, columns
 // named like the mapping's keys, of which code and time are needed.
 func DefaultMapping(format Format) *Mapping {
-	text := combinedMapping
+	text := CombinedMapping
 	if format != Combined {
 		var b strings.Builder
 		b.WriteString("code: code\ntime: {field: time, layout: rfc3339}\n")

@@ -67,7 +67,7 @@ func TestMappingErrors(t *testing.T) {
 }
 
 func FuzzMapping(f *testing.F) {
-	f.Add(combinedMapping, true)
+	f.Add(CombinedMapping, true)
 	f.Add("code: {field: a, table: {x: y}}\ntime: {field: t, layout: '%Y-%m-%d', zone: UTC}\ntype: {value: joined}\nfilter: [{field: b, in: [c]}]\n", false)
 	f.Fuzz(func(t *testing.T, text string, log bool) {
 		format := JSONL
