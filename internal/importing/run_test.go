@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -236,7 +237,9 @@ type passing struct {
 func (passing) Temporary() bool             { return true }
 func (p passing) RetryAfter() time.Duration { return p.wait }
 
-func TestAnInstallationThatStumbles(t *testing.T) {
+func TestAnInstallationThatStumbles(t *testing.T) { synctest.Test(t, stumbles) }
+
+func stumbles(t *testing.T) {
 	w := newWorld()
 	n := 0
 	w.fail = func() error {
