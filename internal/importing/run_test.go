@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,13 +134,18 @@ func (w *world) total(t interface {
 	return len(w.stored)
 }
 
-var runs int
+func (w *world) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.stored)
+}
+
+var runs atomic.Int64
 
 // options are those of an import of files, each of lines of JSON.
 func (w *world) options(files ...string) importing.Options {
-	runs++
 	o := importing.Options{
-		Mapping: importing.DefaultMapping(importing.JSONL), Gateway: w, Log: w.ledger, Warehouse: w, Run: fmt.Sprintf("run-%d", runs), Now: w.clock, Patience: time.Second, ChunkSize: 100,
+		Mapping: importing.DefaultMapping(importing.JSONL), Gateway: w, Log: w.ledger, Warehouse: w, Run: fmt.Sprintf("run-%d", runs.Add(1)), Now: w.clock, Patience: time.Second, ChunkSize: 100,
 	}
 	for i, text := range files {
 		o.Inputs = append(o.Inputs, importing.Input{Name: fmt.Sprintf("file-%d", i), Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }})
@@ -297,6 +303,35 @@ func TestTwoImportsAtOnce(t *testing.T) {
 		}
 	}
 	if n := w.total(t); n != 8_000 {
+		t.Errorf("%d counted", n)
+	}
+}
+
+// An import that dawdles while another stores the same, long enough ago that the worker has forgotten it.
+func TestAnImportOvertakenByAnother(t *testing.T) {
+	w := newWorld()
+	text := records(1000)
+	slow := w.options(text)
+	chunks := 0
+	slow.Crash = func(at importing.Point) error {
+		if at != importing.BeforeAnnounce {
+			return nil
+		}
+		if chunks++; chunks == 3 {
+			for w.count() < 200 { // what is on its way may arrive
+				<-time.After(time.Millisecond)
+			}
+			if s := w.run(t, w.options(text)); s.Imported < 800 {
+				t.Errorf("the quick one: %+v", s)
+			}
+			w.pass(30 * time.Hour)
+		}
+		return nil
+	}
+	if s := w.run(t, slow); s.Imported != 200 || s.Already != 800 {
+		t.Errorf("the slow one: %+v", s)
+	}
+	if n := w.total(t); n != 1000 {
 		t.Errorf("%d counted", n)
 	}
 }
