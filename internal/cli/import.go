@@ -142,6 +142,9 @@ func (c *importCmd) inputs(a *App) (list []importing.Input, total int64, err err
 		case !info.Mode().IsRegular():
 			known = false
 		}
+		if kept, err := os.Stat(c.Bad); c.Bad != "" && err == nil && os.SameFile(info, kept) {
+			return nil, 0, usagef("--bad names %s, which is to be imported: name another file", name)
+		}
 		total += info.Size()
 		list = append(list, importing.Input{Name: name, Open: func() (io.ReadCloser, error) {
 			f, err := os.Open(name)

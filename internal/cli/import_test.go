@@ -343,6 +343,41 @@ func TestImportDiesAndComesBackLater(t *testing.T) {
 	if s := summary(t, in.importing(t, "--format", "combined", "--json", file)); s.Already != truth.Scans || s.Imported != 0 {
 		t.Errorf("at last: %+v", s)
 	}
+
+	// The same with records that have ids of their own, whose time may change.
+	export := func(at string) string {
+		var b strings.Builder
+		for i := range 3000 {
+			fmt.Fprintf(&b, `{"code":%q,"time":%q,"id":"%d"}`+"\n", tokens[i%2], at, i)
+		}
+		return writeFile(t, t.TempDir(), "export.jsonl", b.String())
+	}
+	published.Store(0)
+	c = in.command(export("2025-03-01T00:00:00Z"))
+	c.Format = "jsonl"
+	c.crash = func(p importing.Point) error {
+		if p == importing.AfterPublish && published.Add(1) >= 2 {
+			return dead
+		}
+		return nil
+	}
+	if _, err := c.run(t); !errors.Is(err, dead) {
+		t.Fatalf("ended with %v", err)
+	}
+	eventually(t, "the warehouse knows what was published", func() bool {
+		c = in.command(export("2025-04-01T00:00:00Z"))
+		c.Format, c.aging, c.ClickHouseHTTP = "jsonl", later, web
+		_, err = c.run(t)
+		return err == nil || !strings.Contains(err.Error(), "in a while")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := int64(truth.Scans + 3000)
+	eventually(t, "all is decided", func() bool { return in.totals(t).Scans == want })
+	if got := in.totals(t); got.Repeated != 0 {
+		t.Errorf("decided: %+v", got)
+	}
 }
 
 // A gateway that is busy, then away, then loses answers: nothing is lost or doubled. Two imports of the same log at once make it no worse.
@@ -417,6 +452,7 @@ func TestImportRefuses(t *testing.T) {
 		{"no file", []string{"--format", "csv", filepath.Join(dir, "none")}, exitError, "none cannot be read"},
 		{"a folder", []string{"--format", "csv", dir}, exitError, "is a folder"},
 		{"standard input twice", []string{"--format", "csv", "-", "-"}, exitUsage, "twice"},
+		{"bad lines into the file itself", []string{"--format", "csv", "--bad", good, good}, exitUsage, "--bad names"},
 		{"no mapping", []string{"--format", "csv", "--mapping", filepath.Join(dir, "none.yaml"), good}, exitError, "none.yaml cannot be read"},
 		{"a wrong mapping", []string{"--format", "csv", "--mapping", writeFile(t, dir, "m.yaml", "code: c\ntime: t\ncolour: red\n"), good}, exitError, `m.yaml, line 3: the mapping has no key "colour"`},
 		{"a column that is missing", []string{"--format", "csv", writeFile(t, dir, "c.csv", "time\n")}, exitError, `c.csv: line 1: there is no column "code"`},

@@ -156,10 +156,13 @@ func (w *importWarehouse) Stored(ctx context.Context, day, since time.Time, ids 
 	var found []string
 	for some := range slices.Chunk(ids, idsAtOnce) {
 		list := "'" + strings.Join(some, "','") + "'" // hexadecimal digits
+		when := ""
+		if !day.IsZero() {
+			when = fmt.Sprintf("ts >= fromUnixTimestamp64Milli(toInt64(%d)) AND ts < fromUnixTimestamp64Milli(toInt64(%d)) AND ", day.UnixMilli(), day.Add(24*time.Hour).UnixMilli())
+		}
 		var parts []string
 		for _, table := range []string{"scans", "members", "conversions"} {
-			parts = append(parts, fmt.Sprintf("SELECT event_id FROM %s WHERE ts >= fromUnixTimestamp64Milli(toInt64(%d)) AND ts < fromUnixTimestamp64Milli(toInt64(%d)) AND event_id IN (%s)",
-				table, day.UnixMilli(), day.Add(24*time.Hour).UnixMilli(), list))
+			parts = append(parts, "SELECT event_id FROM "+table+" WHERE "+when+"event_id IN ("+list+")")
 		}
 		lines, err := w.ask(ctx, strings.Join(parts, " UNION ALL "))
 		if err != nil {

@@ -18,6 +18,15 @@ func DayOf(t time.Time) Day {
 	return Day(d)
 }
 
+// ownDay is where ids of a source's records are kept that have an id of their own, whatever their time: a day before there are any events.
+func ownDay(source string) Day {
+	h := uint32(2166136261)
+	for i := range len(source) {
+		h = (h ^ uint32(source[i])) * 16777619
+	}
+	return -1 - Day(h>>16^h&0xffff)
+}
+
 // Time is when the day begins.
 func (d Day) Time() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }
 

@@ -36,8 +36,8 @@ type Scope struct {
 
 // Warehouse says which events were stored, for those whose import ended before it could say so.
 type Warehouse interface {
-	// Stored returns those of the ids that events of a day in the warehouse have. The error says so when the warehouse does not have
-	// everything yet that the log has, or no longer has what is as old as since.
+	// Stored returns those of the ids that events of a day in the warehouse have (the zero time: of any day). The error says so when the
+	// warehouse does not have everything yet that the log has, or no longer has what is as old as since.
 	Stored(ctx context.Context, day time.Time, since time.Time, ids []string) ([]string, error)
 }
 
@@ -222,10 +222,14 @@ func (l *Ledger) resolve(ctx context.Context) error {
 		for i, id := range a.ids {
 			names[i] = id.String()
 		}
-		stored, err := l.warehouse.Stored(ctx, a.day.Time(), a.at, names)
+		var of time.Time
+		if a.day >= 0 {
+			of = a.day.Time()
+		}
+		stored, err := l.warehouse.Stored(ctx, of, a.at, names)
 		if err != nil {
-			return fmt.Errorf("an import that ended early on %s has left %d events of %s of which it is not known whether they are stored: %w",
-				a.at.UTC().Format(time.DateOnly), len(a.ids), a.day.Time().Format(time.DateOnly), err)
+			return fmt.Errorf("an import that ended early on %s has left %d events of which it is not known whether they are stored: %w",
+				a.at.UTC().Format(time.DateOnly), len(a.ids), err)
 		}
 		have := make(map[string]bool, len(stored))
 		for _, s := range stored {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ func (s *Skip) Error() string { return s.Reason }
 var (
 	skipNoCode = &Skip{"no code"}
 	skipType   = &Skip{"type"}
+	skipTime   = &Skip{"time"}
 )
 
 // A Record is what a mapping has made of a line.
@@ -71,8 +73,11 @@ func (m *Mapping) Apply(values []string, latest time.Time, r *Record) error {
 	if r.Time, why = m.time.parse(m.time.from.get(values)); why != nil {
 		return why
 	}
-	if r.Time.After(latest) {
+	switch {
+	case r.Time.After(latest):
 		return bad("the time lies in the future")
+	case r.Time.Before(m.time.since), !m.time.until.IsZero() && !r.Time.Before(m.time.until):
+		return skipTime
 	}
 	var visitor string
 	var utm events.UTM
@@ -147,7 +152,7 @@ func (r *Record) set(to attribute, s string, visitor *string, utm *events.UTM) *
 	case atVisitor:
 		*visitor = plain
 	case atNetwork:
-		r.Scan.Network = name()
+		r.Scan.Network = address(plain)
 	case atUserAgent:
 		r.Scan.UserAgent = s
 		if len(s) > events.MaxText {
@@ -232,6 +237,20 @@ func printable(s string) string {
 		}
 	}
 	return s
+}
+
+// address is an address or network as the gateway cuts it; "" for anything else, such as the name of a host, which is not to be kept.
+func address(s string) string {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.WithZone("").String()
+	}
+	if a, err := netip.ParseAddrPort(s); err == nil {
+		return a.Addr().WithZone("").String()
+	}
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.String()
+	}
+	return ""
 }
 
 // decimal reports whether s is a number as JSON writes it, without an exponent.

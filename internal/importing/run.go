@@ -368,7 +368,7 @@ func (r *runner) chunk(ctx context.Context, c *chunk, pool chan<- *chunk) error 
 	}
 	days := make([]Day, 0, 2)
 	for i := range c.items {
-		if d := DayOf(c.items[i].Time); c.items[i].line > 0 && !slices.Contains(days, d) {
+		if d := r.day(&c.items[i]); c.items[i].line > 0 && !slices.Contains(days, d) {
 			days = append(days, d)
 		}
 	}
@@ -387,7 +387,7 @@ func (r *runner) chunk(ctx context.Context, c *chunk, pool chan<- *chunk) error 
 			r.count.already.Add(1)
 			continue
 		}
-		list, of = append(list, idOf{DayOf(it.Time), id}), append(of, i)
+		list, of = append(list, idOf{r.day(it), id}), append(of, i)
 	}
 	if r.o.DryRun {
 		defer recycle(c, pool)
@@ -411,9 +411,17 @@ func (r *runner) chunk(ctx context.Context, c *chunk, pool chan<- *chunk) error 
 	return r.launch(ctx, &flight{Chunk: announced, c: c}, list, of, keep)
 }
 
+// day is where the ledger has a record's id.
+func (r *runner) day(it *item) Day {
+	if it.ID != "" {
+		return ownDay(r.o.Mapping.Source)
+	}
+	return DayOf(it.Time)
+}
+
 // identify draws a record's id. fresh is false for one that is stored, or that the file has had already.
 func (r *runner) identify(it *item) (id EventID, fresh bool) {
-	day := DayOf(it.Time)
+	day := r.day(it)
 	if it.ID != "" {
 		id = r.ids.Own(it.ID)
 		before := r.ledger.see(day, id)

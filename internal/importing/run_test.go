@@ -307,6 +307,26 @@ func TestTwoImportsAtOnce(t *testing.T) {
 	}
 }
 
+// A record with an id of its own is the same whatever else has changed of it.
+func TestRecordsWithIDs(t *testing.T) {
+	w := newWorld()
+	w.run(t, w.options(`{"code":"a","time":"2024-01-01T00:00:00Z","id":"1"}`+"\n"+`{"code":"a","time":"2024-01-02T00:00:00Z","id":"2"}`+"\n"))
+	w.pass(90 * 24 * time.Hour)
+	s := w.run(t, w.options(`{"code":"a","time":"2024-03-01T00:00:00Z","id":"1","city":"x"}`+"\n"+`{"code":"a","time":"2024-01-01T00:00:00Z","id":"3"}`+"\n"+`{"code":"b","time":"2024-01-01T00:00:00Z","id":"3"}`+"\n"))
+	if s.Imported != 1 || s.Already != 2 || w.total(t) != 3 {
+		t.Errorf("%+v, %d counted", s, w.total(t))
+	}
+	other := w.options(`{"code":"a","time":"2024-01-01T00:00:00Z","id":"1"}` + "\n")
+	m, err := importing.ParseMapping(strings.NewReader("source: other\ncode: code\ntime: time\nid: id\n"), importing.JSONL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Mapping = m
+	if s := w.run(t, other); s.Imported != 1 {
+		t.Errorf("of another source: %+v", s)
+	}
+}
+
 // An import that dawdles while another stores the same, long enough ago that the worker has forgotten it.
 func TestAnImportOvertakenByAnother(t *testing.T) {
 	w := newWorld()
@@ -352,7 +372,7 @@ not JSON
 {"code":"odd","time":"2024-01-01T00:00:02Z"}
 {"code":"FORGEDFORGEDFORGEDFORGEDFORGEDFORG","time":"2024-01-01T00:00:00Z"}
 {"code":"b","time":"2024-01-01T00:00:00Z","id":"7"}
-{"code":"b","time":"2024-01-02T00:00:00Z","id":"7"}
+{"code":"b","time":"2024-01-02T00:00:00Z","id":"8"}
 {"code":"b","time":"2024-01-01T00:00:00Z","id":"7"}
 `
 	var bad []string

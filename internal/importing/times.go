@@ -13,6 +13,8 @@ type timeValue struct {
 	layout string // Go's
 	unix   time.Duration
 	zone   *time.Location // of times without one; nil: none was named
+	since  time.Time      // records from then on
+	until  time.Time      // and before then; zero: whenever
 }
 
 // Named layouts.

@@ -326,12 +326,29 @@ func (m *Mapping) parseCode(n *yaml.Node) error {
 	return err
 }
 
+func moment(what string, to *time.Time) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		var w string
+		if err := word(what, &w)(n); err != nil {
+			return err
+		}
+		at, err := time.Parse(time.RFC3339Nano, w)
+		if err != nil {
+			return wrong(n, "%s is a time in RFC 3339 with a zone, such as 2026-01-31T00:00:00+08:00", what)
+		}
+		*to = at
+		return nil
+	}
+}
+
 func (m *Mapping) parseTime(n *yaml.Node) error {
 	layout, zone := "rfc3339", ""
 	at := n
 	v, err := m.parseValue(n, "time", map[string]func(*yaml.Node) error{
 		"layout": func(n *yaml.Node) error { at = n; return word("layout", &layout)(n) },
 		"zone":   func(n *yaml.Node) error { at = n; return word("zone", &zone)(n) },
+		"since":  moment("since", &m.time.since),
+		"until":  moment("until", &m.time.until),
 	})
 	if err != nil {
 		return err

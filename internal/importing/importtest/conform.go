@@ -55,7 +55,7 @@ func Conform(t T, l importing.Log) {
 		}
 		return out
 	}
-	first := []events.ImportEntry{{Run: "a", Chunk: 1, Day: 20000, IDs: ids(1, 3)}, {Run: "a", Chunk: 1, Day: 20001, IDs: ids(2, 1)}}
+	first := []events.ImportEntry{{Run: "a", Chunk: 1, Day: 20000, IDs: ids(1, 3)}, {Run: "a", Chunk: 1, Day: -40001, IDs: ids(2, 1)}}
 	last, err := l.Announce(ctx, start, first)
 	if err != nil || last != start+2 {
 		t.Fatalf("announced up to %d, %v; want %d", last, err, start+2)
@@ -86,6 +86,7 @@ func Conform(t T, l importing.Log) {
 		{"from a place on", seq, importing.Scope{}, 601},
 		{"closings", 1, importing.Scope{Closings: true}, 1},
 		{"a day", 1, importing.Scope{Days: []importing.Day{20000}}, 1},
+		{"a day before all days", 1, importing.Scope{Days: []importing.Day{-40001}}, 1},
 		{"a day without any", 1, importing.Scope{Days: []importing.Day{30000}}, 0},
 		{"many days", 1, importing.Scope{Days: days}, 600},
 		{"what is not there yet", last + 1, importing.Scope{}, 0},
@@ -99,6 +100,9 @@ func Conform(t T, l importing.Log) {
 	a, c := list[0], list[2]
 	if a.Seq != start+1 || a.Run != "a" || a.Chunk != 1 || a.Day != 20000 || string(a.IDs) != string(ids(1, 3)) || time.Since(a.At) > time.Minute {
 		t.Errorf("announced: %+v", a)
+	}
+	if list[1].Day != -40001 {
+		t.Errorf("a day before all days became %d", list[1].Day)
 	}
 	if c.Seq != seq || len(c.Closes) != 2 || c.Closes[0] != start+1 || c.Closes[1] != start+2 || string(c.IDs) != string(ids(1, 1)) {
 		t.Errorf("closed: %+v", c)
