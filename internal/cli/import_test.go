@@ -471,8 +471,8 @@ func TestImportRefuses(t *testing.T) {
 }
 
 func TestImportLine(t *testing.T) {
-	got := importLine(importing.Progress{Bytes: 250, Lines: 1000, Imported: 900, Already: 10, Skipped: 80, Bad: 10}, 1000, 10*time.Second)
-	if want := "[######..................] 25 %  1000 lines, 900 imported, 10 there already, 80 skipped, 10 bad  100/s  30s left"; got != want {
+	got := importLine(importing.Progress{Bytes: 500, Lines: 2000, Imported: 900, Already: 10, Skipped: 80, Bad: 10}, 1000, 10*time.Second)
+	if want := "[######..................] 25 %  900 imported, 10 already there, 80 skipped, 10 bad  100/s  30s left"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if got := importLine(importing.Progress{Lines: 10}, 0, time.Second); strings.Contains(got, "%") {

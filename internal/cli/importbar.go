@@ -48,15 +48,16 @@ func (b *importBar) clear() {
 	}
 }
 
-// importLine is "lines [#####.....] 42 %  420000 read, 399000 imported  21000/s  28s left".
+// importLine is "[#####.....] 42 %  399000 imported, …  21000/s  28s left". Reading runs ahead of storing; the share is of lines dealt with.
 func importLine(p importing.Progress, total int64, elapsed time.Duration) string {
 	const bars = 24
-	rate := float64(p.Lines) / max(elapsed.Seconds(), 0.001)
-	text := fmt.Sprintf("%d lines, %d imported, %d there already, %d skipped, %d bad  %.0f/s", p.Lines, p.Imported, p.Already, p.Skipped, p.Bad, rate)
+	done := p.Imported + p.Already + p.Skipped + p.Bad
+	rate := float64(done) / max(elapsed.Seconds(), 0.001)
+	text := fmt.Sprintf("%d imported, %d already there, %d skipped, %d bad  %.0f/s", p.Imported, p.Already, p.Skipped, p.Bad, rate)
 	if total <= 0 {
 		return text
 	}
-	share := min(float64(p.Bytes)/float64(total), 1)
+	share := min(float64(p.Bytes)/float64(total), 1) * min(float64(done)/float64(max(p.Lines, 1)), 1)
 	filled := int(share * bars)
 	left := ""
 	if share > 0 && share < 1 {
