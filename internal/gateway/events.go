@@ -107,11 +107,11 @@ func (g *Gateway) fit(ctx context.Context, e *events.Event, now time.Time) error
 	if err != nil {
 		return bad(events.CodeUnknownCode, "subject", "there is no such code")
 	}
-	k, ok, err := g.find(ctx, id)
+	def, err := g.definition(ctx, id)
 	if err != nil {
 		return g.unavailable(err)
 	}
-	if !ok {
+	if def == nil {
 		return bad(events.CodeUnknownCode, "subject", "there is no such code")
 	}
 	switch d := e.Data.(type) {
@@ -119,11 +119,11 @@ func (g *Gateway) fit(ctx context.Context, e *events.Event, now time.Time) error
 		return g.fitScan(d, id)
 	case *events.Member:
 		g.hide(&d.Visitor, &d.OpenID)
-		return g.fitTarget(ctx, k.def, *d.Target)
+		return g.fitTarget(ctx, def, *d.Target)
 	case *events.Conversion:
 		g.hide(&d.Visitor, &d.OpenID)
 	case *events.MemberSnapshot:
-		return g.fitTarget(ctx, k.def, *d.Target)
+		return g.fitTarget(ctx, def, *d.Target)
 	}
 	return nil
 }

@@ -52,9 +52,11 @@ func (g *Gateway) openTokens(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if _, ok, err := g.find(r.Context(), p.Code); err != nil {
+		def, err := g.definition(r.Context(), p.Code)
+		if err != nil {
 			return g.unavailable(err)
-		} else if ok {
+		}
+		if def != nil {
 			out.Tokens[i] = openedToken{p.Code.String(), p.Variant}
 		}
 	}
