@@ -276,6 +276,21 @@ func stumbles(t *testing.T) {
 	}
 }
 
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		o := w.options(records(500))
+		o.Rate = 100
+		s := w.run(t, o)
+		if s.Imported != 500 || s.Seconds < 4 || s.Seconds > 6 {
+			t.Errorf("500 events at 100 a second: %+v", s)
+		}
+		if w.batches < 500/20 { // none waits for more than a fifth of a second's worth
+			t.Errorf("%d batches", w.batches)
+		}
+	})
+}
+
 func TestTwoImportsAtOnce(t *testing.T) {
 	w := newWorld()
 	text := records(8_000)
