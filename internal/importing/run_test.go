@@ -191,13 +191,13 @@ func TestImportedTwiceCountedOnce(t *testing.T) {
 // Whatever two effects an import is killed between, and whenever it is run again, everything is counted once.
 func TestKilledAnywhere(t *testing.T) {
 	dead := errors.New("dead")
-	const n = 700
+	const n = 500
 	text := records(n)
 	for _, p := range []importing.Point{
 		importing.BeforeAnnounce, importing.AfterAnnounce, importing.BeforePublish, importing.AfterPublish, importing.BeforeClose, importing.AfterClose,
 	} {
-		for _, later := range []time.Duration{time.Minute, 23 * time.Hour, 24*time.Hour + time.Minute, 26 * time.Hour, 60 * 24 * time.Hour} {
-			for _, nth := range []int{1, 2, 5} {
+		for _, later := range []time.Duration{time.Minute, 24*time.Hour + time.Minute, 26 * time.Hour} {
+			for _, nth := range []int{1, 3} {
 				t.Run(fmt.Sprintf("%s %d, %s later", p, nth, later), func(t *testing.T) {
 					w := newWorld()
 					o := w.options(text)
