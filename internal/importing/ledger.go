@@ -364,22 +364,24 @@ func (l *Ledger) Announce(ctx context.Context, number uint64, ids []idOf) (c Chu
 	return c, keep, nil
 }
 
+// mostCloses bounds the announcements that one entry closes: the sequences stand in a header, of which NATS takes 64 KiB.
+const mostCloses = 2000
+
 // Close writes down that all events of a chunk are stored, but for those that were refused.
 func (l *Ledger) Close(ctx context.Context, c Chunk, refused []EventID) error {
-	if len(c.Seqs) == 0 {
-		return nil
-	}
-	e := events.ImportEntry{Closes: c.Seqs, IDs: pack(refused), Run: l.run}
-	seq, err := l.log.Close(ctx, e)
-	if err != nil {
-		return err
-	}
-	e.Seq = seq
-	if err := l.take(e); err != nil {
-		return err
-	}
-	if seq == l.last+1 {
-		l.last = seq
+	for some := range slices.Chunk(c.Seqs, mostCloses) {
+		e := events.ImportEntry{Closes: some, IDs: pack(refused), Run: l.run}
+		seq, err := l.log.Close(ctx, e)
+		if err != nil {
+			return err
+		}
+		e.Seq = seq
+		if err := l.take(e); err != nil {
+			return err
+		}
+		if seq == l.last+1 {
+			l.last = seq
+		}
 	}
 	return nil
 }

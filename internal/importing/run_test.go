@@ -276,6 +276,26 @@ func stumbles(t *testing.T) {
 	}
 }
 
+// Records in no order over sixty years, in one chunk.
+func TestScatteredDays(t *testing.T) {
+	w := newWorld()
+	var b strings.Builder
+	for i := range 6000 {
+		fmt.Fprintf(&b, `{"code":"c%d","time":%q}`+"\n", i%7, time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(i*7919%20_000)*24*time.Hour).Format(time.RFC3339))
+	}
+	for i, want := range []int64{6000, 0} {
+		o := w.options(b.String())
+		o.ChunkSize = 0
+		if s := w.run(t, o); s.Imported != want {
+			t.Errorf("import %d: %+v", i+1, s)
+		}
+		w.pass(60 * 24 * time.Hour)
+	}
+	if n := w.total(t); n != 6000 {
+		t.Errorf("%d counted", n)
+	}
+}
+
 func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

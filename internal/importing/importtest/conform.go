@@ -107,6 +107,13 @@ func Conform(t T, l importing.Log) {
 	if c.Seq != seq || len(c.Closes) != 2 || c.Closes[0] != start+1 || c.Closes[1] != start+2 || string(c.IDs) != string(ids(1, 1)) {
 		t.Errorf("closed: %+v", c)
 	}
+	closes := make([]uint64, 2000) // as many as a ledger closes at once, of the longest sequences
+	for i := range closes {
+		closes[i] = 1<<64 - 1 - uint64(i)
+	}
+	if _, err := l.Close(ctx, events.ImportEntry{Run: "a", Closes: closes, IDs: ids(3, 8192)}); err != nil {
+		t.Errorf("closing many: %v", err)
+	}
 	stop := errors.New("stop")
 	if _, _, err := l.Read(ctx, 1, importing.Scope{}, func(events.ImportEntry) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("the callback's error became %v", err)
