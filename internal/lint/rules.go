@@ -62,9 +62,9 @@ var layers = []Layer{
 	},
 	{
 		Name:     "test servers",
-		Packages: []string{"internal/natsdev/natstest", "internal/chembed/chtest"},
-		Imports:  []string{"embedded servers"},
-		Why:      "they start an embedded server for tests and are imported by tests alone",
+		Packages: []string{"internal/natsdev/natstest", "internal/chembed/chtest", "internal/importing/importtest"},
+		Imports:  []string{"embedded servers", "events"},
+		Why:      "they start an embedded server for tests, or stand in for something, and are imported by tests alone",
 	},
 	{
 		Name: "services",

@@ -1,24 +1,16 @@
 package importtest
 
 import (
-	"context"
 	"errors"
+	"testing"
 	"time"
 
 	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/importing"
 )
 
-// T is what of a test the conformance suite needs.
-type T interface {
-	Helper()
-	Context() context.Context
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
-
 // Conform holds an empty importing.Log to what the interface promises.
-func Conform(t T, l importing.Log) {
+func Conform(t testing.TB, l importing.Log) {
 	t.Helper()
 	ctx := t.Context()
 	if key, err := l.Key(ctx, false); err != nil || key != nil {
