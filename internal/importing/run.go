@@ -18,12 +18,14 @@ import (
 )
 
 const (
-	chunkSize  = 8192
-	batchSize  = events.MaxBatch
-	lanes      = 4 // batches under way at once; a code's all go one way, so that they stay in order
-	window     = 4 // chunks announced and not closed
-	mostRefs   = 1 << 20
-	shownFirst = 10
+	chunkSize = 8192
+	batchSize = events.MaxBatch
+	lanes     = 4 // batches under way at once; a code's all go one way, so that they stay in order
+	window    = 4 // chunks announced and not closed
+	mostRefs  = 1 << 20
+
+	drainWithin = 10 * time.Second // for what is under way when an import is stopped
+	shownFirst  = 10
 )
 
 // A CodeRef is what a record's name of a code leads to.
@@ -224,8 +226,20 @@ func (r *runner) run(ctx context.Context) error {
 		size, every = min(size, max(1, int(r.o.Rate*10))), 10*time.Second
 	}
 
-	ctx, cancel := context.WithCancelCause(ctx)
+	// When the caller ends, what is under way still gets its time: no more is read, and what was announced is stored and closed.
+	caller := ctx
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
 	defer cancel(nil)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(caller, func() {
+		stop()
+		select {
+		case <-time.After(drainWithin):
+			cancel(caller.Err())
+		case <-ctx.Done():
+		}
+	})()
 	var wg sync.WaitGroup
 	spawn := func(f func() error) {
 		wg.Go(func() {
@@ -248,7 +262,10 @@ func (r *runner) run(ctx context.Context) error {
 			r.badMu.Unlock()
 		}()
 		for _, f := range r.o.Inputs {
-			if err := in.file(ctx, f); err != nil {
+			if err := in.file(reading, f); err != nil {
+				if reading.Err() != nil {
+					return nil // whoever ended it says why
+				}
 				return err
 			}
 		}
@@ -280,7 +297,10 @@ func (r *runner) run(ctx context.Context) error {
 			continue
 		case <-done:
 		}
-		return context.Cause(ctx)
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		return caller.Err()
 	}
 }
 

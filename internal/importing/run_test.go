@@ -234,6 +234,43 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
+// One that is stopped ends what it has begun, so that nothing is left to be asked about.
+func TestStopped(t *testing.T) {
+	w := newWorld()
+	ctx, stop := context.WithCancel(t.Context())
+	o := w.options(records(2000))
+	o.Crash = func(at importing.Point) error {
+		if at == importing.AfterPublish {
+			stop()
+		}
+		return nil
+	}
+	s, err := importing.Run(ctx, o)
+	if !errors.Is(err, context.Canceled) || s.Imported == 0 || s.Imported > 1500 || int(s.Imported) != w.total(t) {
+		t.Fatalf("stopped: %v, %+v, %d counted", err, s, w.total(t))
+	}
+	w.pass(60 * 24 * time.Hour)
+	if again := w.run(t, w.options(records(2000))); again.Already != s.Imported || w.total(t) != 2000 || w.asked != 0 {
+		t.Errorf("again: %+v, %d counted, the warehouse asked %d times", again, w.total(t), w.asked)
+	}
+}
+
+// One that is stopped while the gateway is away does not wait for it.
+func TestStoppedInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.fail = func() error { return passing{errors.New("away"), 0} }
+		o := w.options(records(500))
+		o.Patience = time.Hour
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		began := time.Now()
+		if _, err := importing.Run(ctx, o); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 2*time.Minute {
+			t.Errorf("ended with %v after %s", err, time.Since(began))
+		}
+	})
+}
+
 // passing is a failure that may pass.
 type passing struct {
 	error
