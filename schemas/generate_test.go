@@ -149,12 +149,15 @@ func drawData(t *rapid.T, typ string) events.Data {
 	case events.TypeForged:
 		return &events.Forged{Network: text(t, "network"), Count: rapid.Int64Range(1, 1<<40).Draw(t, "count")}
 	case events.TypeMemberJoined, events.TypeMemberLeft:
-		return &events.Member{Target: numbered(t, "target"), Visitor: text(t, "visitor"), ClickID: text(t, "click")}
+		return &events.Member{Target: numbered(t, "target"), Visitor: text(t, "visitor"), OpenID: text(t, "openid"), ClickID: text(t, "click")}
 	case events.TypeMemberSnapshot:
 		n := rapid.Int64Range(0, events.MaxCount).Draw(t, "count")
 		return &events.MemberSnapshot{Target: numbered(t, "target"), Count: &n}
 	case events.TypeConversion:
-		c := &events.Conversion{Visitor: someText(t, "visitor"), ClickID: text(t, "click"), Name: someText(t, "name")}
+		c := &events.Conversion{Visitor: text(t, "visitor"), OpenID: text(t, "openid"), ClickID: someText(t, "click"), Name: someText(t, "name")}
+		if rapid.Bool().Draw(t, "by openid") {
+			c.ClickID, c.OpenID = "", someText(t, "openid")
+		}
 		if rapid.Bool().Draw(t, "value") {
 			c.Value, c.Currency = events.Decimal(rapid.StringMatching(`-?(0|[1-9][0-9]{0,13})(\.[0-9]{1,4})?`).Draw(t, "value")), rapid.StringMatching(`[A-Z]{3}`).Draw(t, "currency")
 		}

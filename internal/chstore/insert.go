@@ -12,9 +12,12 @@ import (
 // CodeRefused is the reason of a dead letter that ClickHouse did not take.
 const CodeRefused events.Code = "warehouse_refused"
 
-// replayMargin is the number of later batches after which an insert may have left a table's deduplication window: a batch is a block in
-// every month it touches, so the window is counted ten times too small.
-const replayMargin = dedupWindow / 10
+// replayMargin is the number of later batches after which an insert may have left a table's deduplication window, as long as no table has
+// rows of more than so many months: a batch is a block in every month it touches, and history may touch many.
+const (
+	replayMargin = dedupWindow / replayMonths
+	replayMonths = 10
+)
 
 // Insert stores a batch: one insert a table, each known by the batch's token and the table, the commits table last, so that what
 // reconcile takes as the log's account never runs ahead of the rows. It blocks until the server has everything or until an error;
@@ -126,7 +129,12 @@ func (s *Store) leftWindow(ctx context.Context, b events.Batch) (bool, error) {
 	if err != nil {
 		return false, s.wrap("count the batches since", err)
 	}
-	return later > replayMargin, nil
+	var months uint64
+	err = s.conn.QueryRow(ctx, "SELECT uniqExact(partition) FROM system.parts WHERE active AND database = currentDatabase() AND `table` IN ('scans', 'members', 'conversions')").Scan(&months)
+	if err != nil {
+		return false, s.wrap("count the months there are", err)
+	}
+	return later > dedupWindow/max(months, replayMonths), nil
 }
 
 // dropStored takes out of rows those the tables have. Codes are left in: writing a state again changes nothing.

@@ -175,7 +175,7 @@ func TestInsertRefused(t *testing.T) {
 
 // After an outage that outlasts the deduplication window, or with a range the log no longer has in full, the tables are asked.
 func TestInsertMissingOnly(t *testing.T) {
-	for _, name := range []string{"window", "partial"} {
+	for _, name := range []string{"window", "window of long history", "partial"} {
 		t.Run(name, func(t *testing.T) {
 			s := migrated(t)
 			g := chgen.New(3, 3)
@@ -192,7 +192,12 @@ func TestInsertMissingOnly(t *testing.T) {
 				for _, table := range []string{"scans", "members", "conversions", "forged", "alerts", "decisions", "commits"} {
 					exec(t, s, "ALTER TABLE "+table+" MODIFY SETTING non_replicated_deduplication_window = 0")
 				}
-				exec(t, s, fmt.Sprintf("INSERT INTO commits (partition, step, ts, ingested_at) SELECT 9, number + 1, now64(3), fromUnixTimestamp64Milli(%d) + toIntervalMillisecond(number + 1) FROM numbers(%d)", b.At.UnixMilli(), replayMargin+1))
+				later := replayMargin + 1
+				if name != "window" { // every later batch may have been a block in each of a hundred months
+					later = dedupWindow/100 + 1
+					exec(t, s, "INSERT INTO scans (partition, ts, ingested_at) SELECT 8, toDateTime64('2010-01-15 00:00:00', 3, 'UTC') + toIntervalMonth(number), now64(3) FROM numbers(100) SETTINGS max_partitions_per_insert_block = 0")
+				}
+				exec(t, s, fmt.Sprintf("INSERT INTO commits (partition, step, ts, ingested_at) SELECT 9, number + 1, now64(3), fromUnixTimestamp64Milli(%d) + toIntervalMillisecond(number + 1) FROM numbers(%d)", b.At.UnixMilli(), later))
 			}
 			res := put1(t, s, b)
 			if res.Skipped == 0 || res.Rows["conversions"] != 0 || res.Rows["scans"] == 0 || res.Rows["commits"] != 2 {

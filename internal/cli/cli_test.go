@@ -47,6 +47,10 @@ func TestWrongUsageIsStatusTwoAndOneSentence(t *testing.T) {
 		{[]string{"simulate", "--hours", "30"}, "--hours"},
 		{[]string{"simulate", "--direct", "2"}, "--direct"},
 		{[]string{"simulate", "--rate", "-1"}, "--rate"},
+		{[]string{"import", "x.log"}, "--format"},
+		{[]string{"import", "--format", "xml", "x.log"}, "--format"},
+		{[]string{"import", "--format", "csv"}, "<file>"},
+		{[]string{"import", "--format", "csv", "--rate", "-1", "x.csv"}, "--rate"},
 		{[]string{"replay"}, "--dlq"},
 		{[]string{"replay", "--dlq"}, "say what to do"},
 		{[]string{"replay", "--dlq", "--list", "--retry", "too_old"}, "--list"},
@@ -86,6 +90,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"no gateway", append([]string{"codes"}, away...), "huoma up"},
 		{"no gateway, scan", append([]string{"scan", "0123456789ab"}, away...), "huoma up"},
 		{"no gateway, simulate", append([]string{"simulate"}, away...), "huoma up"},
+		{"no gateway, import", append([]string{"import", "--format", "csv", "cli_test.go"}, away...), "huoma up"},
 		{"no gateway, follow", append([]string{"alerts", "--follow"}, away...), "huoma up"},
 		{"no clickhouse", []string{"query", "SELECT 1", "--clickhouse-http", "http://127.0.0.1:1"}, "--clickhouse-http"},
 		{"no clickhouse, migrate", []string{"migrate", "--clickhouse-url", "clickhouse://127.0.0.1:1/huoma"}, "--clickhouse-url"},
@@ -130,7 +135,7 @@ func TestHelpListsFlagsWithDefaultsAndEnvironment(t *testing.T) {
 		}
 	}
 	// Every command has a help of its own, and says what it is.
-	for _, name := range []string{"up", "demo", "mint", "scan", "codes list", "codes change", "alerts", "query", "simulate", "replay", "keys new", "migrate", "doctor", "clickhouse"} {
+	for _, name := range []string{"up", "demo", "mint", "scan", "codes list", "codes change", "alerts", "query", "simulate", "import", "replay", "keys new", "migrate", "doctor", "clickhouse"} {
 		if out := run(t, append(strings.Fields(name), "--help")...).ok(t); !strings.Contains(out, "Usage: huoma "+name) {
 			t.Errorf("huoma %s --help says %q", name, out)
 		}

@@ -87,7 +87,7 @@ func (m *Member) check() *Error {
 	if err := target("data.target", m.Target, true); err != nil {
 		return err
 	}
-	return texts(textField{"data.visitor", m.Visitor, MaxName}, textField{"data.click_id", m.ClickID, MaxName})
+	return texts(textField{"data.visitor", m.Visitor, MaxName}, textField{"data.openid", m.OpenID, MaxName}, textField{"data.click_id", m.ClickID, MaxName})
 }
 
 func (m *MemberSnapshot) check() *Error {
@@ -105,8 +105,8 @@ func (m *MemberSnapshot) check() *Error {
 
 func (c *Conversion) check() *Error {
 	switch {
-	case c.ClickID == "" && c.Visitor == "":
-		return fail(CodeMissingField, "data.click_id", "name the click_id or the visitor the conversion belongs to")
+	case c.ClickID == "" && c.Visitor == "" && c.OpenID == "":
+		return fail(CodeMissingField, "data.click_id", "name the click_id, the visitor or the openid the conversion belongs to")
 	case c.Name == "":
 		return fail(CodeMissingField, "data.name", "say what the conversion is, such as lead or sale")
 	case c.Value == "" && c.Currency != "":
@@ -124,7 +124,7 @@ func (c *Conversion) check() *Error {
 		}
 	}
 	return texts(textField{"data.click_id", c.ClickID, MaxName}, textField{"data.visitor", c.Visitor, MaxName},
-		textField{"data.name", c.Name, 64})
+		textField{"data.openid", c.OpenID, MaxName}, textField{"data.name", c.Name, 64})
 }
 
 // checkValue holds a value to what the warehouse keeps exactly: Decimal(18, 4).

@@ -125,7 +125,7 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	state := lived(t)
 	s := &Snapshot{
 		Version: SnapshotVersion, Partition: 3, Step: 7, CommitSeq: 1 << 60, Reached: Place{Seq: 12, Idx: 4, More: true}, Totals: Totals{Scans: 9},
-		Codes: []code.Saved{state.Save()}, Seen: []Seen{{ID: "e1", At: at.Unix()}}, Producers: map[string]uint64{"gw1": 3, "gw2": 1<<64 - 1},
+		Codes: []code.Saved{state.Save()}, Seen: []Seen{{ID: [16]byte{0xe1}, At: at.Unix()}}, Producers: map[string]uint64{"gw1": 3, "gw2": 1<<64 - 1},
 	}
 	b, err := s.Marshal()
 	if err != nil {
@@ -152,6 +152,37 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	}
 	if rules := restored.Def.Rules; len(rules) != 1 || rules[0].Scope != risk.ScopeVisitor {
 		t.Errorf("rules %+v", rules)
+	}
+}
+
+// Snapshots of earlier programs wrote the ids as hexadecimal text too.
+func TestSnapshotWritesIDsAsHexadecimal(t *testing.T) {
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer enc.Close()
+	const id = "00112233445566778899aabbccddeeff"
+	s, err := ReadSnapshot(bytes.NewReader(enc.EncodeAll([]byte(`{"v":1,"seen":[{"id":"`+id+`","at":5}]}`), nil)))
+	if err != nil || len(s.Seen) != 1 || s.Seen[0].At != 5 || fmt.Sprintf("%x", s.Seen[0].ID) != id {
+		t.Fatalf("read %+v, %v", s, err)
+	}
+	b, err := s.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dec.Close()
+	if text, err := dec.DecodeAll(b, nil); err != nil || !bytes.Contains(text, []byte(`"seen":[{"id":"`+id+`","at":5}]`)) {
+		t.Errorf("wrote %s, %v", text, err)
+	}
+	for _, bad := range []string{id[1:], id + "00", strings.Repeat("x", 32)} {
+		if _, err := ReadSnapshot(bytes.NewReader(enc.EncodeAll([]byte(`{"v":1,"seen":[{"id":"`+bad+`","at":5}]}`), nil))); err == nil {
+			t.Errorf("%s is taken for an id", bad)
+		}
 	}
 }
 

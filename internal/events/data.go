@@ -63,10 +63,12 @@ type Scan struct {
 	AnsweredRule string `json:"answered_rule,omitzero"` // and its reason
 }
 
-// Member is a person joining or leaving a target's group.
+// Member is a person joining or leaving a target's group. Visitor and OpenID are
+// as in a Scan.
 type Member struct {
 	Target  *int   `json:"target"`
 	Visitor string `json:"visitor,omitzero"`
+	OpenID  string `json:"openid,omitzero"`
 	ClickID string `json:"click_id,omitzero"`
 }
 
@@ -76,10 +78,12 @@ type MemberSnapshot struct {
 	Count  *int64 `json:"count"`
 }
 
-// Conversion is something a visitor did later: a lead, a sale.
+// Conversion is something a visitor did later: a lead, a sale. Visitor and
+// OpenID are as in a Scan.
 type Conversion struct {
 	ClickID  string  `json:"click_id,omitzero"`
 	Visitor  string  `json:"visitor,omitzero"`
+	OpenID   string  `json:"openid,omitzero"`
 	Name     string  `json:"name"`
 	Value    Decimal `json:"value,omitzero"`    // decimal, at most 4 places
 	Currency string  `json:"currency,omitzero"` // ISO 4217, required with Value

@@ -43,6 +43,8 @@ var canonical = []string{
 	event(TypeMemberSnapshot, `{"target":3,"count":1099511627776}`),
 	event(TypeConversion, `{"click_id":"c1","name":"sale","value":-12345678901234.5600,"currency":"CNY"}`),
 	event(TypeConversion, `{"visitor":"o:1","name":"lead"}`),
+	event(TypeConversion, `{"openid":"oX","name":"lead"}`),
+	event(TypeMemberLeft, `{"target":0,"openid":"oX"}`),
 	event(TypeCodeMinted, definition),
 	event(TypeCodeChanged, definition),
 	event(TypeCodeRenewed, strings.Replace(definition, `,"changed_at":"2026-01-31T08:15:30.25Z"`, `,"changed_at":"2026-01-31T08:15:30.25Z","renewed_at":"2026-02-01T00:00:00Z"`, 1)),
@@ -267,6 +269,8 @@ func TestNamedErrors(t *testing.T) {
 		{"a long referrer", data(`{"referrer_host":"` + long + `"}`), CodeTooLarge, "data.referrer_host"},
 		{"a long campaign", data(`{"utm":{"campaign":"` + long + `"}}`), CodeTooLarge, "data.utm.campaign"},
 		{"a long visitor", event(TypeMemberJoined, `{"target":0,"visitor":"`+long+`"}`), CodeTooLarge, "data.visitor"},
+		{"a long openid of a buyer", event(TypeConversion, `{"openid":"`+long+`","name":"lead"}`), CodeTooLarge, "data.openid"},
+		{"a long openid of a member", event(TypeMemberJoined, `{"target":0,"openid":"`+long+`"}`), CodeTooLarge, "data.openid"},
 		{"a long conversion", event(TypeConversion, `{"visitor":"v","name":"`+long+`"}`), CodeTooLarge, "data.name"},
 
 		{"too deep", data(`{"utm":` + strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth) + `}`), CodeTooDeep, ""},

@@ -1,6 +1,8 @@
 package events
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -30,28 +32,26 @@ type Snapshot struct {
 	Producers map[string]uint64 `json:"producers,omitempty"` // gateway instance → last record taken
 }
 
-// Seen is one producer's event within the memory of duplicates: a hash of its
-// source, id and code.
+// Seen is one producer's event within the memory of duplicates. There may be millions.
 type Seen struct {
-	ID string `json:"id"`
-	At int64  `json:"at"` // broker time, Unix seconds
+	ID [16]byte `json:"id,format:hex"` // hash of source, id and code
+	At int64    `json:"at"`            // broker time, Unix seconds
 }
 
 // maxSnapshot bounds what a compressed snapshot may unpack to.
 const maxSnapshot = 8 << 30
 
-// Marshal writes the snapshot as zstd-compressed JSON.
+// Marshal writes the snapshot as zstd-compressed JSON, which is nowhere held in full.
 func (s *Snapshot) Marshal() ([]byte, error) {
-	raw, err := json.Marshal(s, json.Deterministic(true))
-	if err != nil {
-		return nil, fmt.Errorf("marshal snapshot of partition %d: %w", s.Partition, err)
-	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	var out bytes.Buffer
+	enc, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return nil, fmt.Errorf("compress snapshot: %w", err)
 	}
-	defer enc.Close()
-	return enc.EncodeAll(raw, nil), nil
+	if err := errors.Join(json.MarshalWrite(enc, s, json.Deterministic(true)), enc.Close()); err != nil {
+		return nil, fmt.Errorf("marshal snapshot of partition %d: %w", s.Partition, err)
+	}
+	return out.Bytes(), nil
 }
 
 // ReadSnapshot reads what Marshal wrote. A snapshot of a newer version is an

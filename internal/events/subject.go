@@ -14,6 +14,7 @@ const (
 	StreamDLQ       = "HUOMA_DLQ"       // what could not be understood, with the reason
 	BucketCodes     = "HUOMA_CODES"     // code definitions, by id
 	BucketState     = "HUOMA_STATE"     // snapshots of the scan workers, by partition
+	StreamImports   = "HUOMA_IMPORTS"   // ledger of imports: ids by day, made by the first import
 )
 
 // Header fields on our NATS messages.
@@ -26,6 +27,9 @@ const (
 	HeaderPlace       = "Huoma-Place"    // dead letter: partition/sequence/index
 	HeaderProducer    = "Huoma-Producer" // gateway record: the gateway's instance
 	HeaderRecord      = "Huoma-Record"   // gateway record: its number, from 1, in that instance and partition
+	HeaderImport      = "Huoma-Import"   // ledger of imports: the import that wrote the entry
+	HeaderChunk       = "Huoma-Chunk"    // ledger of imports: its number for what it announces at once
+	HeaderCloses      = "Huoma-Closes"   // ledger of imports: sequences of the announcements closed, with commas
 )
 
 // Kinds of stored subjects, see StoredSubject.
@@ -106,6 +110,17 @@ func AlertSubject(kind, code string) string { return "huoma.alert." + kind + "."
 
 // DecisionSubject is where one decision is published: huoma.decision.<kind>.<code>.
 func DecisionSubject(kind, code string) string { return "huoma.decision." + kind + "." + code }
+
+// Subjects of HUOMA_IMPORTS.
+const (
+	SubjectImports      = "huoma.import.>"
+	SubjectImportKey    = "huoma.import.key"   // the key that event ids are drawn with
+	SubjectImportClosed = "huoma.import.close" // announcements that are settled
+)
+
+// ImportDaySubject is where ids of events of a day are announced: day is
+// written as 20260131.
+func ImportDaySubject(day string) string { return "huoma.import.day." + day }
 
 // DLQSubject is where a dead letter of a partition is stored.
 func DLQSubject(partition int) string { return "huoma.dlq." + strconv.Itoa(partition) }

@@ -107,20 +107,23 @@ func (g *Gateway) fit(ctx context.Context, e *events.Event, now time.Time) error
 	if err != nil {
 		return bad(events.CodeUnknownCode, "subject", "there is no such code")
 	}
-	k, ok, err := g.find(ctx, id)
+	def, err := g.definition(ctx, id)
 	if err != nil {
 		return g.unavailable(err)
 	}
-	if !ok {
+	if def == nil {
 		return bad(events.CodeUnknownCode, "subject", "there is no such code")
 	}
 	switch d := e.Data.(type) {
 	case *events.Scan:
 		return g.fitScan(d, id)
 	case *events.Member:
-		return g.fitTarget(ctx, k.def, *d.Target)
+		g.hide(&d.Visitor, &d.OpenID)
+		return g.fitTarget(ctx, def, *d.Target)
+	case *events.Conversion:
+		g.hide(&d.Visitor, &d.OpenID)
 	case *events.MemberSnapshot:
-		return g.fitTarget(ctx, k.def, *d.Target)
+		return g.fitTarget(ctx, def, *d.Target)
 	}
 	return nil
 }
@@ -143,14 +146,19 @@ func (g *Gateway) fitTarget(ctx context.Context, def *code.Definition, n int) er
 	return bad(events.CodeInvalid, "data.target", "the code has no target of this number")
 }
 
+// hide puts the visitor of an OpenID in its place.
+func (g *Gateway) hide(visitor, openID *string) {
+	if *openID != "" {
+		*visitor, *openID = g.visitors.FromOpenID(*openID), ""
+	}
+}
+
 // fitScan hashes who scanned, cuts an address to its network, and puts what a
 // token says in the token's place. What the gateway answered is the gateway's
 // word alone, so a producer's is left out.
 func (g *Gateway) fitScan(s *events.Scan, id token.CodeID) error {
 	s.Answered, s.AnsweredRule = "", ""
-	if s.OpenID != "" {
-		s.Visitor, s.OpenID = g.visitors.FromOpenID(s.OpenID), ""
-	}
+	g.hide(&s.Visitor, &s.OpenID)
 	s.Network = visit.CutNetwork(s.Network)
 	if s.Token != "" {
 		p, err := g.opts.Keyring.Open(strings.ToUpper(s.Token))

@@ -21,6 +21,9 @@ func TestProducersEvents(t *testing.T) {
 	if got := h.admin("POST", "/v1/events", one, "Content-Type: "+events.ContentType).want(t, 202).json(t); got["stored"] != 1.0 {
 		t.Errorf("answer = %v", got)
 	}
+	target := event(c, events.TypeMemberJoined, "m1", `{"target":0,"openid":"o-alice"}`, "")
+	sale := event(c, events.TypeConversion, "c1", `{"openid":"o-alice","name":"lead"}`, "")
+	h.admin("POST", "/v1/events", "["+target+","+sale+"]", "Content-Type: "+events.ContentTypeBatch).want(t, 202)
 	list := []string{}
 	for i := range 40 {
 		list = append(list, event(c, events.TypeScan, fmt.Sprint("b", i), `{"visitor":"v`+fmt.Sprint(i)+`"}`, ""))
@@ -31,19 +34,32 @@ func TestProducersEvents(t *testing.T) {
 	h.admin("POST", "/v1/events", "["+strings.Join(list, ",")+"]").want(t, 202) // repeated: the log drops it
 	h.until("all are counted once", func() bool { return h.count(c, "accepted") == 42 })
 
-	var found bool
+	alice := token.NewVisitorHasher(keyring().Purpose("visitor")).FromOpenID("o-alice")
+	found := 0
 	for _, e := range h.log(2) {
-		if e.ID == "e1" {
-			d := e.Data.(*events.Scan)
-			alice := token.NewVisitorHasher(keyring().Purpose("visitor")).FromOpenID("o-alice")
-			found = true
+		switch d := e.Data.(type) {
+		case *events.Scan:
+			if e.ID != "e1" {
+				continue
+			}
 			if d.OpenID != "" || d.Token != "" || d.Answered != "" || d.Visitor != alice || d.Network != "203.0.113.0/24" || d.Tracking != c["tracking"] || d.Variant != 1 {
 				t.Errorf("stored scan = %+v", d)
 			}
+		case *events.Member:
+			if d.OpenID != "" || d.Visitor != alice {
+				t.Errorf("stored member = %+v", d)
+			}
+		case *events.Conversion:
+			if d.OpenID != "" || d.Visitor != alice {
+				t.Errorf("stored conversion = %+v", d)
+			}
+		default:
+			continue
 		}
+		found++
 	}
-	if !found {
-		t.Error("the event is not in the log")
+	if found != 3 {
+		t.Errorf("%d of 3 events are in the log", found)
 	}
 }
 

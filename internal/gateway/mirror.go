@@ -224,6 +224,17 @@ func (m *mirror) get(id token.CodeID, now time.Time) (k known, ok bool) {
 	return known{id: id, def: e.def, view: e.view(now), heard: e.heard}, true
 }
 
+// definition is get for who needs no more than what the code's owner said.
+func (m *mirror) definition(id token.CodeID) *code.Definition {
+	s := m.shard(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if e := s.codes[id]; e != nil {
+		return e.def
+	}
+	return nil
+}
+
 // view is e for people: with what the passing of time has done by now.
 func (e *entry) view(now time.Time) code.View {
 	v := e.state.view(e.def)

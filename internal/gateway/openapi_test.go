@@ -323,6 +323,16 @@ func TestOpenAPIIsWhatTheProgramDoes(t *testing.T) {
 	call("PATCH", "/v1/codes/{id}", "/v1/codes/"+id, big).want(t, 413)
 	call("PATCH", "/v1/codes/{id}", "/v1/codes/"+id, `{}`, text).want(t, 415)
 	call("POST", "/v1/codes/{id}/renew", "/v1/codes/"+id+"/renew", "").want(t, 409)
+	opened := call("POST", "/v1/tokens", "/v1/tokens", `{"tokens":["`+c["token"].(string)+`","`+strings.ToLower(variants["token"].(string))+`","x"]}`).want(t, 200).json(t)["tokens"].([]any)
+	for i, want := range []any{id, variants["id"], nil} {
+		if got := opened[i].(map[string]any)["code"]; got != want {
+			t.Errorf("token %d is of %v, want %v", i, got, want)
+		}
+	}
+	call("POST", "/v1/tokens", "/v1/tokens", `{"tokens":[]}`).want(t, 400)
+	call("POST", "/v1/tokens", "/v1/tokens", `{"tokens":["x"`+strings.Repeat(`,"x"`, 1000)+`]}`).want(t, 400)
+	call("POST", "/v1/tokens", "/v1/tokens", big).want(t, 413)
+	call("POST", "/v1/tokens", "/v1/tokens", "{}", text).want(t, 415)
 	call("POST", "/v1/events", "/v1/events", "{").want(t, 400)
 	call("POST", "/v1/events", "/v1/events", huge).want(t, 413)
 	call("POST", "/v1/events", "/v1/events", "{}", text).want(t, 415)

@@ -145,6 +145,18 @@ func (g *Gateway) find(ctx context.Context, id token.CodeID) (known, bool, error
 	return k, ok, nil
 }
 
+// definition is find for who needs no more than what the code's owner said: nil when there is no such code.
+func (g *Gateway) definition(ctx context.Context, id token.CodeID) (*code.Definition, error) {
+	if def := g.mirror.definition(id); def != nil {
+		return def, nil
+	}
+	k, ok, err := g.find(ctx, id)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return k.def, nil
+}
+
 // outbox holds the definition changes which no scan worker has been heard of.
 type outbox struct {
 	mu      sync.Mutex

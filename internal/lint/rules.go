@@ -62,9 +62,9 @@ var layers = []Layer{
 	},
 	{
 		Name:     "test servers",
-		Packages: []string{"internal/natsdev/natstest", "internal/chembed/chtest"},
-		Imports:  []string{"embedded servers"},
-		Why:      "they start an embedded server for tests and are imported by tests alone",
+		Packages: []string{"internal/natsdev/natstest", "internal/chembed/chtest", "internal/importing/importtest"},
+		Imports:  []string{"embedded servers", "events"},
+		Why:      "they start an embedded server for tests, or stand in for something, and are imported by tests alone",
 	},
 	{
 		Name: "services",
@@ -102,6 +102,14 @@ var layers = []Layer{
 		Why:      "it is a producer like any other: it reaches an installation by its public addresses alone",
 	},
 	{
+		Name:     "importer",
+		Packages: []string{"internal/importing/..."},
+		Imports:  []string{"domain", "events"},
+		Third:    Third{Not: technology},
+		NoStd:    []string{"net/http/...", "os/..."},
+		Why:      "it reads records and keeps its ledger through small ports, so that it is tested without files, NATS and ClickHouse",
+	},
+	{
 		Name:     "all in one",
 		Packages: []string{"internal/allinone/..."},
 		Imports:  []string{"key file", "domain", "events", "schemas", "services", "adapters", "roles", "embedded servers"},
@@ -110,7 +118,7 @@ var layers = []Layer{
 	{
 		Name:     "command line",
 		Packages: []string{"internal/cli/...", "cmd/..."},
-		Imports:  []string{"key file", "domain", "events", "schemas", "services", "adapters", "roles", "simulator", "all in one", "command line"},
+		Imports:  []string{"key file", "domain", "events", "schemas", "services", "adapters", "roles", "simulator", "importer", "all in one", "command line"},
 		Third:    Third{Not: servers},
 		Why:      "only allinone knows the embedded servers, so that production roles carry none",
 	},

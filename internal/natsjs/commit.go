@@ -157,3 +157,17 @@ func (c *Conn) Commits(ctx context.Context, partition int, after uint64, fn func
 	f := feed{stream: events.StreamDecisions, filters: []string{events.CommitSubject(partition)}, next: after + 1}
 	return c.follow(ctx, &f, func(d *delivery) error { return fn(d.Data, d.Seq) })
 }
+
+// LastInput is the stream sequence of the newest message stored for a
+// partition; 0 when there is none.
+func (c *Conn) LastInput(ctx context.Context, partition int) (seq uint64, err error) {
+	err = c.retry(ctx, fmt.Sprintf("read the newest input of partition %d", partition), func(ctx context.Context) error {
+		m, err := c.last(ctx, events.StreamEvents, events.PartitionFilter(partition))
+		seq = m.Seq
+		return err
+	})
+	if errors.Is(err, events.ErrNotFound) {
+		return 0, nil
+	}
+	return seq, err
+}

@@ -333,10 +333,8 @@ func (t *Transform) open(scan *events.Scan, id string) (detail string) {
 }
 
 func (t *Transform) scan(b *builder, m events.Message, idx int, e *events.Event, scan *events.Scan, item *events.Item) {
-	if scan.OpenID != "" {
-		scan.Visitor = t.who.Visitor(scan.OpenID)
-	}
-	scan.OpenID, scan.Token = "", ""
+	t.hide(&scan.Visitor, &scan.OpenID)
+	scan.Token = ""
 	scan.Network = t.who.Network(scan.Network)
 	in := code.Scan{
 		Visitor: scan.Visitor, Network: scan.Network, Picture: cmp.Or(scan.Tracking, strconv.Itoa(scan.Variant)),
@@ -364,12 +362,20 @@ func (t *Transform) scan(b *builder, m events.Message, idx int, e *events.Event,
 	t.effects(b, m, idx, s, e.Tenant, out)
 }
 
+// hide puts the visitor of an OpenID in its place.
+func (t *Transform) hide(visitor, openID *string) {
+	if *openID != "" {
+		*visitor, *openID = t.who.Visitor(*openID), ""
+	}
+}
+
 // other takes members and conversions.
 func (t *Transform) other(b *builder, m events.Message, idx int, e *events.Event) {
 	s := t.codes[e.Subject]
 	in := code.Input{ID: e.ID, At: e.Time, Historical: e.Historical}
 	switch d := e.Data.(type) {
 	case *events.Member:
+		t.hide(&d.Visitor, &d.OpenID)
 		kind := code.Joined
 		if e.Type == events.TypeMemberLeft {
 			kind = code.Left
@@ -380,6 +386,7 @@ func (t *Transform) other(b *builder, m events.Message, idx int, e *events.Event
 		in.Member = &code.Member{Kind: code.Snapshot, Target: *d.Target, Count: *d.Count}
 		t.totals.Members++
 	case *events.Conversion:
+		t.hide(&d.Visitor, &d.OpenID)
 		t.totals.Conversions++
 	}
 	t.effects(b, m, idx, s, e.Tenant, s.Apply(in, m.At))

@@ -172,6 +172,18 @@ func TestIdentityIsHiddenAndDerived(t *testing.T) {
 	}
 }
 
+func TestIdentityOfMembersAndBuyersIsHidden(t *testing.T) {
+	at := epoch.Add(time.Minute)
+	target := 0
+	joined := event(events.TypeMemberJoined, "m", "c1", at, &events.Member{Target: &target, OpenID: "oABC"})
+	sale := event(events.TypeConversion, "s", "c1", at, &events.Conversion{OpenID: "oABC", Name: "sale"})
+	commits, _ := decide(t, record(t, 1, 1, epoch, minted(definition("c1"))), published(t, 2, "member", at, joined), published(t, 3, "conversion", at, sale))
+	m, c := commits[1].Items[0].Event.Data.(*events.Member), commits[2].Items[0].Event.Data.(*events.Conversion)
+	if m.Visitor != "hash-of-4" || m.OpenID != "" || c.Visitor != "hash-of-4" || c.OpenID != "" {
+		t.Errorf("member %+v, conversion %+v", m, c)
+	}
+}
+
 func TestProducersRobotIsABot(t *testing.T) {
 	at := epoch.Add(time.Minute)
 	e := event(events.TypeScan, "s", "c1", at, &events.Scan{Visitor: "v", UserAgent: "robot", Answered: "accepted"})

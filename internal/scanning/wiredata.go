@@ -1,8 +1,6 @@
 package scanning
 
 import (
-	"encoding/hex"
-	"fmt"
 	"slices"
 	"time"
 
@@ -78,7 +76,7 @@ func (t *Transform) Snapshot(commitSeq uint64) *events.Snapshot {
 		s.Codes = append(s.Codes, t.codes[id].Save())
 	}
 	for _, seen := range t.seenOrder {
-		s.Seen = append(s.Seen, events.Seen{ID: hex.EncodeToString(seen.id[:]), At: seen.at})
+		s.Seen = append(s.Seen, events.Seen{ID: seen.id, At: seen.at})
 	}
 	for p, n := range t.producers {
 		s.Producers[p] = n
@@ -94,12 +92,8 @@ func RestoreTransform(s *events.Snapshot, partitions int, owner string, who Iden
 		t.codes[saved.Def.ID] = code.Restore(saved)
 	}
 	for _, seen := range s.Seen {
-		var id [16]byte
-		if n, err := hex.Decode(id[:], []byte(seen.ID)); err != nil || n != len(id) || len(seen.ID) != 2*len(id) {
-			return nil, fmt.Errorf("snapshot of partition %d: an event id in it is not 32 hexadecimal digits", s.Partition)
-		}
-		t.seen[id] = struct{}{}
-		t.seenOrder = append(t.seenOrder, seenID{id, seen.At})
+		t.seen[seen.ID] = struct{}{}
+		t.seenOrder = append(t.seenOrder, seenID{seen.ID, seen.At})
 	}
 	for p, n := range s.Producers {
 		t.producers[p] = n

@@ -56,7 +56,12 @@ type Problem struct {
 	Detail string `json:"detail"`
 	Field  string `json:"field"`
 	Index  *int   `json:"index"` // which of many, from 0
+
+	Wait time.Duration `json:"-"` // Retry-After; 0 when the gateway named none
 }
+
+// RetryAfter is how long to wait before the same request, as far as the gateway said.
+func (p *Problem) RetryAfter() time.Duration { return p.Wait }
 
 func (p *Problem) Error() string {
 	text := p.Detail
@@ -137,6 +142,9 @@ func (c *Client) Do(ctx context.Context, method, path string, header http.Header
 		_ = json.Unmarshal(b, p) // a foreign server answers something else: the status says enough
 	}
 	p.Status = resp.StatusCode
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		p.Wait = time.Duration(s) * time.Second
+	}
 	return nil, p
 }
 
@@ -333,6 +341,26 @@ func (c *Client) Publish(ctx context.Context, batch []byte) error {
 	}
 	_, _ = io.Copy(io.Discard, resp.Body)
 	return resp.Body.Close()
+}
+
+// Tokens says which codes tokens belong to, in order; "" for one that is not the installation's. At most 1000.
+func (c *Client) Tokens(ctx context.Context, list []string) ([]string, error) {
+	var out struct {
+		Tokens []struct {
+			Code string `json:"code"`
+		} `json:"tokens"`
+	}
+	if _, err := c.JSON(ctx, "POST", "/v1/tokens", nil, map[string][]string{"tokens": list}, &out); err != nil {
+		return nil, err
+	}
+	if len(out.Tokens) != len(list) {
+		return nil, fmt.Errorf("%s does not answer like a gateway: check --gateway", c.base)
+	}
+	codes := make([]string, len(list))
+	for i, t := range out.Tokens {
+		codes[i] = t.Code
+	}
+	return codes, nil
 }
 
 // Count is how many codes the gateway knows.
