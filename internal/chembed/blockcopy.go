@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 )
 
 const (
@@ -12,20 +13,31 @@ const (
 	maxBlockRows    = 100_000_000
 	maxNestedRows   = 1 << 40 // of arrays: the bytes have to follow, so this only keeps sums from overflowing
 	maxNameLength   = 1 << 16
+	maxFoundTypes   = 1 << 16 // types or paths that a prefix names
+	noVariant       = 255     // the discriminator of NULL
 )
 
-// blockCopier passes one Native block from a client to the engine as it is, and finds where it ends: in the protocol a
-// block has no length, and the engine must not be handed what follows it. It needs memory for its buffers only,
-// whatever the block's size.
+// blockCopier passes one Native block on and finds where it ends: in the protocol a block has no length, and the engine must
+// not be handed what follows it. From revision 54454 on, each column's type is followed by a byte that says how the column is
+// serialized; the engine's own blocks are without it. The copier takes it out of a client's block, or puts it into one of the
+// engine's. It needs memory for its buffers only, whatever the block's size.
 type blockCopier struct {
 	src *bufio.Reader
 	dst *bufio.Writer
 	out io.Writer // what dst writes to
 	tmp [binary.MaxVarintLen64]byte
+
+	depth int // of prefixes that name types with prefixes of their own
+
+	flagsIn, flagsOut bool                   // src has that byte; dst wants it
+	whole             bool                   // src ends with the block, so that a last column needs no known end
+	rename            []string               // names to give to the columns of dst, in order
+	column            func(name, typ string) // is told of each column
 }
 
 // blockHead is what a block announces.
 type blockHead struct {
+	table         string // of the data packet around it
 	columns, rows int
 }
 
@@ -35,7 +47,7 @@ func newBlockCopier(src *bufio.Reader, dst io.Writer) *blockCopier {
 
 // reset makes c pass the next block from src to dst.
 func (c *blockCopier) reset(src *bufio.Reader, dst io.Writer) {
-	c.src, c.out = src, dst
+	c.src, c.out, c.depth = src, dst, 0
 	c.dst.Reset(dst)
 }
 
@@ -65,8 +77,9 @@ func (c *blockCopier) copy() (head blockHead, err error) {
 		c.dst.Reset(c.out)
 		return head, nil
 	}
-	for range head.columns {
-		if _, err := c.str(maxNameLength); err != nil {
+	for i := range head.columns {
+		name, err := c.name(i)
+		if err != nil {
 			return head, err
 		}
 		typ, err := c.str(maxTypeLength)
@@ -77,8 +90,20 @@ func (c *blockCopier) copy() (head blockHead, err error) {
 		if err != nil {
 			return head, err
 		}
+		if c.column != nil {
+			c.column(name, typ)
+		}
+		if err := c.flag(name); err != nil {
+			return head, err
+		}
 		if rows == 0 {
 			continue
+		}
+		if c.whole && l.opaque() && i == head.columns-1 {
+			if _, err := io.Copy(c.dst, c.src); err != nil {
+				return head, err
+			}
+			break
 		}
 		if err := c.prefix(&l); err != nil {
 			return head, err
@@ -90,17 +115,73 @@ func (c *blockCopier) copy() (head blockHead, err error) {
 	return head, c.dst.Flush()
 }
 
-// prefix passes on what stands before the values of a whole column: the key version of each LowCardinality in it.
+// name passes on the name of column i.
+func (c *blockCopier) name(i int) (string, error) {
+	if c.rename == nil {
+		return c.str(maxNameLength)
+	}
+	n, err := binary.ReadUvarint(c.src)
+	if err != nil {
+		return "", unexpected(err)
+	}
+	if _, err := c.src.Discard(int(min(n, maxNameLength))); err != nil {
+		return "", unexpected(err)
+	}
+	if i >= len(c.rename) {
+		return "", codeIncorrectData.errorf("a block of more than %d columns", len(c.rename))
+	}
+	c.dst.Write(binary.AppendUvarint(c.tmp[:0], uint64(len(c.rename[i]))))
+	_, err = c.dst.WriteString(c.rename[i])
+	return c.rename[i], err
+}
+
+// flag reads or writes the byte that says how a column is serialized. Only the ordinary way is spoken here.
+func (c *blockCopier) flag(name string) error {
+	if c.flagsIn {
+		b, err := c.src.ReadByte()
+		if err != nil {
+			return unexpected(err)
+		}
+		if b != 0 {
+			return codeNotImplemented.errorf("column %s comes in a serialization of its own (%d): send it in the ordinary one", clipPlain(name), b)
+		}
+	}
+	if c.flagsOut {
+		return c.dst.WriteByte(0)
+	}
+	return nil
+}
+
+// opaque says that a column holds states of aggregate functions.
+func (l *layout) opaque() bool {
+	return l.shape == shapeOpaque || slices.ContainsFunc(l.fields, func(f layout) bool { return f.opaque() })
+}
+
+// prefix passes on what stands before the values of a whole column: the key version of each LowCardinality in it, the mode of each
+// Variant, the types of each Dynamic, the paths of each JSON.
 func (c *blockCopier) prefix(l *layout) error {
-	if l.shape == shapeLowCardinality {
+	switch l.shape {
+	case shapeLowCardinality:
 		v, err := c.uint64()
 		if err == nil && v != 1 {
 			err = codeIncorrectData.errorf("LowCardinality keys of version %d; only 1 is known", v)
 		}
 		return err
+	case shapeVariant:
+		if err := c.variantMode(); err != nil {
+			return err
+		}
+	case shapeDynamic:
+		return c.dynamicPrefix(l)
+	case shapeJSON:
+		return c.jsonPrefix(l)
 	}
-	for i := range l.fields {
-		if err := c.prefix(&l.fields[i]); err != nil {
+	return c.prefixes(l.fields)
+}
+
+func (c *blockCopier) prefixes(fields []layout) error {
+	for i := range fields {
+		if err := c.prefix(&fields[i]); err != nil {
 			return err
 		}
 	}
@@ -131,8 +212,16 @@ func (c *blockCopier) values(l *layout, rows uint64) error {
 			}
 		}
 		return nil
-	default:
+	case shapeLowCardinality:
 		return c.lowCardinality(l, rows)
+	case shapeVariant:
+		return c.variant(l.fields, 1, rows)
+	case shapeDynamic:
+		return c.dynamic(l, rows)
+	case shapeJSON:
+		return c.json(l, rows)
+	default:
+		return codeUnknownType.errorf("the end of a column of states of aggregate functions cannot be found: read them as the last column or with finalizeAggregation, and insert them with INSERT … SELECT")
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 )
 
+// plainRevision is the last whose blocks are as the engine writes them.
+const plainRevision = 54453
+
 // sampleBlock is a Native block of many shapes, encoded by ch-go.
 func sampleBlock(t testing.TB, rows int) []byte {
 	t.Helper()
@@ -40,7 +43,7 @@ func sampleBlock(t testing.TB, rows int) []byte {
 		{Name: "arr", Data: arr}, {Name: "nested", Data: nested}, {Name: "m", Data: m}, {Name: "tup", Data: tup},
 	}
 	var b proto.Buffer
-	if err := (proto.Block{Columns: len(input), Rows: rows}).EncodeRawBlock(&b, revision, input); err != nil {
+	if err := (proto.Block{Columns: len(input), Rows: rows}).EncodeRawBlock(&b, plainRevision, input); err != nil {
 		t.Fatal(err)
 	}
 	return b.Buf

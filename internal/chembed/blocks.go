@@ -3,6 +3,7 @@ package chembed
 import (
 	"bufio"
 	"bytes"
+	"io"
 
 	"github.com/ClickHouse/ch-go/proto"
 )
@@ -17,6 +18,16 @@ func encodeHeader(cols []column) []byte {
 		b.PutString(c.typ)
 	}
 	return b.Buf
+}
+
+// blockColumns are the columns of a whole Native block of revision 0.
+func blockColumns(native []byte) ([]column, error) {
+	src := bufio.NewReader(bytes.NewReader(native))
+	cp := newBlockCopier(src, io.Discard)
+	var cols []column
+	cp.column = func(name, typ string) { cols = append(cols, column{name, typ}) }
+	_, err := cp.copy()
+	return cols, err
 }
 
 // splitter cuts a whole result in the Native format into its blocks: a packet of the protocol holds one.

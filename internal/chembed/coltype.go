@@ -2,6 +2,7 @@ package chembed
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,13 +24,23 @@ const (
 	shapeArray                       // an offset of 8 bytes a value, then elem
 	shapeTuple                       // fields, one after the other
 	shapeLowCardinality              // dictionary and indexes
+	shapeVariant                     // a discriminator of a byte a value, then the values of each field
+	shapeDynamic                     // a Variant whose fields its prefix names
+	shapeJSON                        // fields (typed paths), then the Dynamic paths that its prefix names
+	shapeOpaque                      // an aggregate function's states: only the engine knows where one ends
 )
 
 // layout says how to find the end of a column in a Native block at revision 0.
 type layout struct {
-	shape  shape
-	width  int      // shapeFixed
-	fields []layout // shapeTuple; the one inner layout of shapeNullable, shapeArray and shapeLowCardinality
+	shape shape
+	name  string // as written, of a type in a list of types
+	width int    // shapeFixed
+	// fields are those of shapeTuple, the one inner layout of shapeNullable, shapeArray and shapeLowCardinality, the alternatives of
+	// shapeVariant, by name, and the typed paths of shapeJSON, by path.
+	fields []layout
+	// version and found are what the prefix of a shapeDynamic or shapeJSON said: its form, and its types or Dynamic paths.
+	version uint64
+	found   []layout
 }
 
 var fixedWidths = map[string]int{
@@ -40,8 +51,10 @@ var fixedWidths = map[string]int{
 	"Decimal32": 4, "Decimal64": 8, "Decimal128": 16, "Decimal256": 32,
 }
 
-// parseLayout reads a column type as ClickHouse writes it. A type whose values have no layout that can be known from
-// its name (aggregate states, Variant, Dynamic, JSON) is an error with the code UNKNOWN_TYPE.
+// geometry is what the type Geometry stands for.
+const geometry = "Variant(LineString, MultiLineString, MultiPolygon, Point, Polygon, Ring)"
+
+// parseLayout reads a column type as ClickHouse writes it. A type that is none is an error with the code UNKNOWN_TYPE.
 func parseLayout(typ string) (layout, error) {
 	if len(typ) > maxTypeLength {
 		return layout{}, codeUnknownType.errorf("a column type of %d bytes; at most %d", len(typ), maxTypeLength)
@@ -61,6 +74,21 @@ func parseType(typ string, depth int) (layout, error) {
 	inner := func(s shape, arg string) (layout, error) {
 		l, err := parseType(arg, depth+1)
 		return layout{shape: s, fields: []layout{l}}, err
+	}
+	// variant lays out alternatives in the order of their discriminators, which is that of their names.
+	variant := func(args []string) (layout, error) {
+		v := layout{shape: shapeVariant}
+		for _, a := range args {
+			l, err := parseType(a, depth+1)
+			if err != nil {
+				return layout{}, err
+			}
+			l.name = a
+			v.fields = append(v.fields, l)
+		}
+		slices.SortFunc(v.fields, func(a, b layout) int { return strings.Compare(a.name, b.name) })
+		v.fields = slices.CompactFunc(v.fields, func(a, b layout) bool { return a.name == b.name })
+		return v, nil
 	}
 	tuple := func(args []string, named bool) (layout, error) {
 		t := layout{shape: shapeTuple}
@@ -140,6 +168,44 @@ func parseType(typ string, depth int) (layout, error) {
 		if len(args) > 0 {
 			return tuple(args, true)
 		}
+		return layout{width: 1}, nil // Tuple(): a byte for each, so that they can be counted
+	case "Variant":
+		if len(args) > 0 && len(args) < noVariant {
+			return variant(args)
+		}
+	case "Dynamic":
+		return layout{shape: shapeDynamic}, nil // an argument is a limit
+	case "JSON":
+		j := layout{shape: shapeJSON}
+		for _, a := range args {
+			path, ft := splitField(a)
+			if path == "" || path == "SKIP" {
+				continue // a limit, such as max_dynamic_paths=8, or what to leave out
+			}
+			l, err := parseType(ft, depth+1)
+			if err != nil {
+				return layout{}, err
+			}
+			l.name = unquoteName(path)
+			j.fields = append(j.fields, l)
+		}
+		slices.SortFunc(j.fields, func(a, b layout) int { return strings.Compare(a.name, b.name) })
+		return j, nil
+	case "Geometry":
+		return parseType(geometry, depth+1)
+	case "QBit":
+		// A FixedString of a bit an element for every bit of the element type, one column after the other.
+		if len(args) == 2 {
+			bits, n := fixedWidths[args[0]]*8, 0
+			if v, err := strconv.Atoi(args[1]); err == nil && v > 0 && v <= 1<<20 {
+				n = (v + 7) / 8
+			}
+			if bits > 0 && n > 0 {
+				return layout{width: bits * n}, nil
+			}
+		}
+	case "AggregateFunction":
+		return layout{shape: shapeOpaque, name: name}, nil
 	case "Point":
 		return parseType("Tuple(Float64, Float64)", depth+1)
 	case "Ring", "LineString":
@@ -148,8 +214,6 @@ func parseType(typ string, depth int) (layout, error) {
 		return parseType("Array(Ring)", depth+1)
 	case "MultiPolygon":
 		return parseType("Array(Polygon)", depth+1)
-	case "AggregateFunction", "Variant", "Dynamic", "JSON", "Object", "QBit":
-		return layout{}, codeUnknownType.errorf("columns of type %s cannot be inserted over the native protocol of the embedded server: insert them over HTTP, or with INSERT … SELECT", name)
 	default:
 		if strings.HasPrefix(name, "Interval") && len(args) == 0 {
 			return layout{width: 8}, nil

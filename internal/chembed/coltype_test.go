@@ -13,7 +13,7 @@ func TestParseLayout(t *testing.T) {
 		for _, f := range l.fields {
 			inner = append(inner, describe(f))
 		}
-		name := [...]string{"f" + fixed(l.width), "str", "null", "arr", "tup", "lc"}[l.shape]
+		name := [...]string{"f" + fixed(l.width), "str", "null", "arr", "tup", "lc", "var", "dyn", "json", "opaque"}[l.shape]
 		if inner == nil {
 			return name
 		}
@@ -44,6 +44,18 @@ func TestParseLayout(t *testing.T) {
 		{"SimpleAggregateFunction(sum, UInt64)", "f08"},
 		{"IntervalDay", "f08"},
 		{"Polygon", "arr(arr(tup(f08,f08)))"},
+		{"Tuple()", "f01"},
+		{"Variant(String, Array(Nullable(Int8)))", "var(arr(null(f01)),str)"},
+		{"Variant(UInt8, String, UInt8)", "var(str,f01)"},
+		{"Dynamic(max_types=3)", "dyn"},
+		{"Array(Dynamic)", "arr(dyn)"},
+		{"JSON", "json"},
+		{"JSON(max_dynamic_paths=8, b UInt8, `a.b` Tuple(x String), SKIP c, SKIP REGEXP 'a, b')", "json(tup(str),f01)"},
+		{"Geometry", "var(arr(tup(f08,f08)),arr(arr(tup(f08,f08))),arr(arr(arr(tup(f08,f08)))),tup(f08,f08),arr(arr(tup(f08,f08))),arr(tup(f08,f08)))"},
+		{"QBit(Float32, 12)", "f64"},
+		{"QBit(BFloat16, 8)", "f16"},
+		{"AggregateFunction(uniq, UInt8)", "opaque"},
+		{"Time64(6)", "f08"},
 	} {
 		l, err := parseLayout(row.typ)
 		if err != nil {
@@ -54,7 +66,7 @@ func TestParseLayout(t *testing.T) {
 	}
 	for _, typ := range []string{
 		"", "Nope", "String(", "Array()", "Array(Nope)", "Array(String", "Array(String))", "FixedString(x)", "FixedString(0)", "FixedString(99999999)",
-		"Decimal", "Decimal(77, 1)", "Enum8('a", "Tuple()", "Map(String)", "AggregateFunction(uniq, UInt8)", "JSON", "Dynamic", "Variant(String, UInt8)",
+		"Decimal", "Decimal(77, 1)", "Enum8('a", "Map(String)", "Variant()", "Variant(Nope)", "JSON(a Nope)", "QBit(Float32)", "QBit(String, 4)", "QBit(Float32, 0)", "Object('json')",
 		strings.Repeat("Array(", 100) + "UInt8" + strings.Repeat(")", 100), strings.Repeat("x", maxTypeLength+1),
 	} {
 		if l, err := parseLayout(typ); err == nil {

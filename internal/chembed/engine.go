@@ -20,6 +20,10 @@ type engine struct {
 
 	mu    sync.Mutex
 	first *engineConn // holds the server open: the library stops it with its last connection
+
+	types map[string]string // of settings; see settingTypes
+
+	followers followers
 }
 
 // library holds the C functions of chdb.h that the child uses. Handles are opaque addresses owned by the library.
@@ -128,6 +132,24 @@ func (e *engine) connect() (*engineConn, error) {
 		return nil, errors.New("the ClickHouse engine cannot open its data directory: it may be damaged, or of a newer version; move it away and restart to begin anew, events are replayed from the log")
 	}
 	return &engineConn{lib: e.lib, handle: p}, nil
+}
+
+// settingTypes are the types of the engine's settings, by name.
+func (e *engine) settingTypes() map[string]string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.types == nil && e.first != nil {
+		e.types = map[string]string{}
+		out, _, err := e.first.query("SELECT name, type FROM system.settings", "TabSeparated")
+		if err != nil {
+			return nil
+		}
+		for line := range strings.Lines(string(out)) {
+			name, typ, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+			e.types[name] = typ
+		}
+	}
+	return e.types
 }
 
 // close flushes and closes the data directory. Connections opened by connect must be closed before.

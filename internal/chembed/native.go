@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ClickHouse/ch-go/compress"
@@ -38,14 +38,22 @@ type nativeConn struct {
 	conn net.Conn
 	r    *bufio.Reader
 	w    *bufio.Writer
-	buf  proto.Buffer
-	comp *compress.Writer
+
+	sending sync.Mutex // held for a packet: progress is sent from beside the query
+	buf     proto.Buffer
+	comp    map[compress.Method]*compress.Writer
+	method  compress.Method // of the blocks sent to the client, by the query's settings
 
 	plain *bufio.Reader // what the client's compressed blocks hold
-	cp    *blockCopier
+	cp    *blockCopier  // from the client to the engine
+	out   *transcoder   // from the engine to the client
 
 	rev  int
 	sess *session
+
+	begun time.Time // the running query's
+	told  stats     // what the client has been told of its progress
+	asked uint64    // and of the rows to read
 }
 
 func newNativeConn(eng *engine, id identity, log *slog.Logger, conn net.Conn) *nativeConn {
@@ -54,7 +62,8 @@ func newNativeConn(eng *engine, id identity, log *slog.Logger, conn net.Conn) *n
 	c.w = bufio.NewWriterSize(deadlineWriter{conn}, 64<<10)
 	c.plain = bufio.NewReaderSize(compress.NewReader(c.r), 64<<10)
 	c.cp = newBlockCopier(c.r, io.Discard)
-	c.comp = compress.NewWriter(compress.LevelZero, compress.LZ4)
+	c.comp = map[compress.Method]*compress.Writer{}
+	c.out = newTranscoder(0)
 	return c
 }
 
@@ -116,9 +125,9 @@ func (c *nativeConn) handshake() error {
 	if err != nil {
 		return err
 	}
-	c.rev = min(h.revision, revision)
-	if h.user != "" && h.user != "default" {
-		return codeAuthentication.errorf("the embedded server has no users: connect as default, without a password")
+	c.setRevision(min(h.revision, revision))
+	if h.user != "" && h.user != "default" || h.password {
+		return errNoUsers
 	}
 	if c.sess, err = openSession(c.eng, h.database); err != nil {
 		return asEngineError(err)
@@ -129,7 +138,17 @@ func (c *nativeConn) handshake() error {
 		Revision: revision, Timezone: c.id.timezone, DisplayName: "huoma",
 	}
 	sh.EncodeAware(&c.buf, c.rev)
-	return c.flushBuf()
+	if err := c.flushBuf(); err != nil {
+		return err
+	}
+	return readAddendum(c.r, c.rev)
+}
+
+// setRevision says what the client speaks.
+func (c *nativeConn) setRevision(rev int) {
+	c.rev = rev
+	c.cp.flagsIn = proto.FeatureCustomSerialization.In(rev)
+	c.out = newTranscoder(rev)
 }
 
 // packet waits for the client's next packet outside a query, and answers it.
@@ -150,11 +169,18 @@ func (c *nativeConn) packet(ctx, idle context.Context) error {
 	case proto.ClientCodeCancel:
 		return nil // of a query that has ended meanwhile
 	case proto.ClientCodeQuery:
-		q, err := readQuery(c.r, c.rev)
+		q, err := readQuery(c.r, c.rev, c.eng.settingTypes)
 		if err != nil {
 			return err
 		}
-		if err := c.externalTables(q); err != nil {
+		c.begun, c.told, c.asked = time.Now(), stats{}, 0
+		drop, err := c.externalTables(q)
+		defer drop()
+		if refused := (*tableError)(nil); errors.As(err, &refused) {
+			c.exception(refused.engineError)
+			return c.w.Flush()
+		}
+		if err != nil {
 			return err
 		}
 		return c.query(ctx, q)
@@ -163,66 +189,6 @@ func (c *nativeConn) packet(ctx, idle context.Context) error {
 	default:
 		return codeUnknownPacket.errorf("unknown packet %d from the client", code)
 	}
-}
-
-// externalTables reads the data packets after a query up to the empty block that ends them.
-func (c *nativeConn) externalTables(q query) error {
-	head, err := c.dataPacket(q.compress, io.Discard)
-	if err != nil {
-		return err
-	}
-	if head.columns != 0 {
-		return codeNotImplemented.errorf("the embedded server takes no external tables with a query: insert the rows into a temporary table")
-	}
-	return nil
-}
-
-// dataPacket reads one data packet, its code included, and passes its block to dst.
-func (c *nativeConn) dataPacket(compressed bool, dst io.Writer) (blockHead, error) {
-	c.conn.SetReadDeadline(time.Now().Add(packetTimeout))
-	code, err := c.r.ReadByte()
-	if err != nil {
-		return blockHead{}, unexpected(err)
-	}
-	switch proto.ClientCode(code) {
-	case proto.ClientCodeData:
-	case proto.ClientCodeCancel:
-		return blockHead{}, errClientCancelled
-	default:
-		return blockHead{}, codeUnexpectedPacket.errorf("expected a data packet, got packet %d", code)
-	}
-	if _, err := readDataHead(c.r); err != nil {
-		return blockHead{}, err
-	}
-	src := c.r
-	if compressed {
-		src = c.plain
-	}
-	if err := readBlockInfo(src, c.rev); err != nil {
-		return blockHead{}, blockError(err)
-	}
-	c.cp.reset(src, dst)
-	head, err := c.cp.copy()
-	if err == nil && compressed && src.Buffered() > 0 {
-		err = codeIncorrectData.errorf("%d bytes after the end of a block in its compressed frame", src.Buffered())
-	}
-	return head, blockError(err)
-}
-
-var errClientCancelled = errors.New("the client cancelled the query")
-
-// blockError gives a broken compressed frame its code. What the connection itself says stays as it is.
-func blockError(err error) error {
-	var corrupted *compress.CorruptedDataErr
-	var ee *engineError
-	var ne net.Error
-	switch {
-	case err == nil || errors.As(err, &ee) || errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed):
-		return err
-	case errors.As(err, &corrupted):
-		return codeChecksumMismatch.errorf("Checksum doesn't match: corrupted data in a compressed block")
-	}
-	return codeCannotDecompress.errorf("Cannot decompress a block: %s", err)
 }
 
 // query runs one query and sends everything up to its end of stream or exception. The error is nil as long as the
@@ -263,8 +229,18 @@ func (c *nativeConn) run(ctx context.Context, q query) error {
 	if st.kind == kindEmpty {
 		return errorCode{62, "SYNTAX_ERROR"}.errorf("Empty query")
 	}
+	if err := st.beyond(); err != nil {
+		return err
+	}
 	if st.kind == kindSet {
 		return c.sess.change(st.text)
+	}
+	if c.method, err = blockMethod(q.settings); err != nil {
+		return err
+	}
+	totals := st.kind == kindSelect && (st.totals || c.sess.extremes || wantsExtremes(q.settings))
+	if totals {
+		q.settings = append(q.settings, totalsSettings...)
 	}
 	if err := c.sess.apply(q.settings); err != nil {
 		return err
@@ -280,7 +256,11 @@ func (c *nativeConn) run(ctx context.Context, q query) error {
 	defer cancel()
 	stopReading, cancelled := c.watchClient(cancel)
 	stopWatching := c.sess.watch(ctx)
-	err = c.results(ctx, st, q)
+	if totals {
+		err = c.resultsWithTotals(ctx, st, q)
+	} else {
+		err = c.results(ctx, st, q)
+	}
 	stopWatching()
 	stopReading()
 	if *cancelled {
@@ -315,253 +295,4 @@ func (c *nativeConn) watchClient(cancel func()) (stop func(), cancelled *bool) {
 		c.conn.SetReadDeadline(time.Now())
 		<-done
 	}, cancelled
-}
-
-// results runs a statement that returns rows, or nothing.
-func (c *nativeConn) results(ctx context.Context, st statement, q query) error {
-	var total stats
-	blocks := uint64(0)
-	send := func(chunk []byte, s stats) error {
-		if ctx.Err() != nil {
-			return codeQueryCancelled.errorf("Query was cancelled")
-		}
-		total.add(s)
-		blocks++
-		c.progress(s)
-		if err := c.block(proto.ServerCodeData, chunk, q.compress); err != nil {
-			return &fatalError{err}
-		}
-		return c.flush()
-	}
-	streamed := false
-	if st.kind == kindSelect {
-		s, err := c.sess.conn.stream(st.plain, "Native", q.params)
-		switch {
-		case err == nil:
-			streamed = true
-			defer s.close()
-			for more := true; more; {
-				if more, err = s.next(send); err != nil {
-					return err
-				}
-			}
-		case !notStreamable(err):
-			return err
-		}
-	}
-	if !streamed {
-		out, s, err := c.sess.conn.queryParams(st.plain, "Native", q.params)
-		if err != nil {
-			return err
-		}
-		for src := newSplitter(out); ; {
-			block, err := src.next()
-			if err != nil {
-				return err
-			}
-			if block == nil {
-				break
-			}
-			if err := send(block, s); err != nil {
-				return err
-			}
-			s = stats{}
-		}
-		total.writtenRows, total.writtenBytes = s.writtenRows, s.writtenBytes
-		c.progress(stats{writtenRows: s.writtenRows, writtenBytes: s.writtenBytes})
-	}
-	if blocks == 0 {
-		cols, err := c.sess.header(st)
-		if err != nil {
-			return err
-		}
-		if len(cols) > 0 {
-			if err := c.block(proto.ServerCodeData, encodeHeader(cols), q.compress); err != nil {
-				return &fatalError{err}
-			}
-		}
-	}
-	c.buf.Reset()
-	// Told that the rows before a limit are not calculated, a client of old looks for the streams it could learn them from, and crashes.
-	proto.Profile{Rows: total.rows, Blocks: blocks, Bytes: total.bytes, CalculatedRowsBeforeLimit: true}.EncodeAware(&c.buf, c.rev)
-	c.w.Write(c.buf.Buf)
-	return nil
-}
-
-// insertInline runs an INSERT whose rows stand in its text.
-func (c *nativeConn) insertInline(st statement, params []param) error {
-	ins, err := c.sess.conn.insert(st.text, st.format, params)
-	if err != nil {
-		return err
-	}
-	if _, err := io.WriteString(writerOnly{ins}, st.data); err != nil && !errors.Is(err, errInsertStopped) {
-		ins.cancel()
-		return err
-	}
-	s, err := ins.done()
-	if err != nil {
-		return err
-	}
-	c.progress(stats{writtenRows: s.writtenRows, writtenBytes: s.writtenBytes})
-	return nil
-}
-
-type writerOnly struct{ io.Writer }
-
-// insertRows runs an INSERT whose rows the client sends: it is told the columns, then sends blocks, then an empty one.
-func (c *nativeConn) insertRows(st statement, q query) error {
-	cols, err := c.sess.insertColumns(st)
-	if err != nil {
-		return err
-	}
-	ins, err := c.sess.conn.insert(st.text, "Native", q.params)
-	if err != nil {
-		return err
-	}
-	finished := false
-	defer func() {
-		if !finished {
-			ins.cancel()
-		}
-	}()
-	if err := c.block(proto.ServerCodeData, encodeHeader(cols), q.compress); err != nil {
-		return &fatalError{err}
-	}
-	if err := c.w.Flush(); err != nil {
-		return &fatalError{err}
-	}
-	for {
-		sink := &engineSink{w: ins}
-		head, err := c.dataPacket(q.compress, sink)
-		switch {
-		case errors.Is(err, errClientCancelled):
-			return err
-		case err != nil:
-			return &fatalError{err}
-		case sink.err != nil:
-			// The engine refused: tell the client at once, then read what it still sends.
-			finished = true
-			if _, done := ins.done(); done != nil {
-				sink.err = done
-			}
-			c.exception(asEngineError(sink.err))
-			if err := c.w.Flush(); err != nil {
-				return &fatalError{err}
-			}
-			return c.skipRows(q, head)
-		}
-		if head.columns == 0 {
-			break
-		}
-	}
-	finished = true
-	s, err := ins.done()
-	if err != nil {
-		return err
-	}
-	c.progress(stats{writtenRows: s.writtenRows, writtenBytes: s.writtenBytes})
-	return nil
-}
-
-// skipRows reads a refused INSERT's blocks to their end. Its exception has been sent: nothing else may follow it.
-func (c *nativeConn) skipRows(q query, head blockHead) error {
-	var err error
-	for head.columns != 0 {
-		if head, err = c.dataPacket(q.compress, io.Discard); err != nil {
-			return &fatalError{err}
-		}
-	}
-	return &answered{}
-}
-
-// answered stands for an error that the client has been told of already.
-type answered struct{}
-
-func (*answered) Error() string { return "the client has been told" }
-
-// engineSink passes data to the engine until it refuses, and takes the rest in silence: the client's block has to be read to
-// its end either way.
-type engineSink struct {
-	w   io.Writer
-	err error
-}
-
-func (s *engineSink) Write(p []byte) (int, error) {
-	if s.err == nil {
-		_, s.err = s.w.Write(p)
-	}
-	return len(p), nil
-}
-
-// block sends a Native block as a data packet.
-func (c *nativeConn) block(code proto.ServerCode, native []byte, compressed bool) error {
-	c.buf.Reset()
-	code.Encode(&c.buf)
-	c.buf.PutString("") // table name
-	if !compressed {
-		if proto.FeatureBlockInfo.In(c.rev) {
-			proto.BlockInfo{BucketNum: -1}.Encode(&c.buf)
-		}
-		c.w.Write(c.buf.Buf)
-		_, err := c.w.Write(native)
-		return err
-	}
-	c.w.Write(c.buf.Buf)
-	c.buf.Reset()
-	if proto.FeatureBlockInfo.In(c.rev) {
-		proto.BlockInfo{BucketNum: -1}.Encode(&c.buf)
-	}
-	const frame = 1 << 20
-	head := min(len(native), frame)
-	c.buf.Buf = append(c.buf.Buf, native[:head]...)
-	for data, rest := c.buf.Buf, native[head:]; ; {
-		if err := c.comp.Compress(data); err != nil {
-			return fmt.Errorf("compress a block: %w", err)
-		}
-		if _, err := c.w.Write(c.comp.Data); err != nil {
-			return err
-		}
-		if len(rest) == 0 {
-			return nil
-		}
-		n := min(len(rest), frame)
-		data, rest = rest[:n], rest[n:]
-	}
-}
-
-// progress sends what has been done since the last time.
-func (c *nativeConn) progress(s stats) {
-	p := proto.Progress{Rows: s.readRows, Bytes: s.readBytes}
-	if proto.FeatureClientWriteInfo.In(c.rev) {
-		// Clients from before it take no progress packet after an INSERT's rows.
-		p.WroteRows, p.WroteBytes = s.writtenRows, s.writtenBytes
-	}
-	if p == (proto.Progress{}) {
-		return
-	}
-	c.buf.Reset()
-	proto.ServerCodeProgress.Encode(&c.buf)
-	p.EncodeAware(&c.buf, c.rev)
-	c.w.Write(c.buf.Buf)
-}
-
-func (c *nativeConn) exception(e *engineError) {
-	c.buf.Reset()
-	proto.ServerCodeException.Encode(&c.buf)
-	x := proto.Exception{Code: proto.Error(e.code), Name: "DB::Exception", Message: "DB::Exception: " + e.text}
-	x.EncodeAware(&c.buf, c.rev)
-	c.w.Write(c.buf.Buf)
-}
-
-func (c *nativeConn) flushBuf() error {
-	c.w.Write(c.buf.Buf)
-	return c.w.Flush()
-}
-
-// flush sends what is buffered; a client that has gone is fatal.
-func (c *nativeConn) flush() error {
-	if err := c.w.Flush(); err != nil {
-		return &fatalError{err}
-	}
-	return nil
 }

@@ -4,13 +4,16 @@ import (
 	"bufio"
 	"encoding/binary"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/ClickHouse/ch-go/proto"
 )
 
-// revision is the native protocol's revision that the server announces. Above it every column carries a byte that says how
-// it is serialized, which the engine's own Native output lacks.
-const revision = 54453
+// revision is the native protocol's revision that the server announces: the newest that clickhouse-go and ch-go speak. It has query
+// parameters (from 54459) and a byte a column that says how it is serialized (from 54454), which the engine's own Native
+// format lacks and blockCopier adds. Newer clients come down to it.
+const revision = 54460
 
 // Limits on a client's packets.
 const (
@@ -31,6 +34,7 @@ type hello struct {
 	client         string
 	revision       int // the client's; the protocol is spoken at the lower of both
 	database, user string
+	password       bool // there is one
 }
 
 // query asks for one statement to be run.
@@ -45,8 +49,9 @@ type query struct {
 // packetReader decodes what a client sends. Every length is checked before anything is allocated for it. Its errors are
 // *engineError for what breaks the protocol, else the connection's. After the first the connection cannot be used.
 type packetReader struct {
-	r   *bufio.Reader
-	err error
+	r     *bufio.Reader
+	kinds func() map[string]string
+	err   error
 }
 
 // readHello reads the first packet after its code.
@@ -59,16 +64,26 @@ func readHello(r *bufio.Reader) (hello, error) {
 	h.revision = p.int("revision")
 	h.database = p.str("database", maxShortString)
 	h.user = p.str("user", maxShortString)
-	p.str("password", maxShortString)
+	h.password = p.str("password", maxShortString) != ""
 	if p.err == nil && h.revision < proto.FeatureTempTables.Version() {
 		p.err = codeUnsupportedMethod.errorf("the client speaks revision %d of the native protocol; at least %d is needed", h.revision, proto.FeatureTempTables.Version())
 	}
 	return h, p.err
 }
 
-// readQuery reads a query packet after its code, at the revision spoken.
-func readQuery(r *bufio.Reader, rev int) (query, error) {
+// readAddendum reads what a client says after it has been greeted.
+func readAddendum(r *bufio.Reader, rev int) error {
 	p := packetReader{r: r}
+	if proto.FeatureAddendum.In(rev) {
+		p.str("quota key", maxShortString)
+	}
+	return p.err
+}
+
+// readQuery reads a query packet after its code, at the revision spoken. kinds tells the types of settings, by name, for clients of
+// old, whose settings cannot be read without.
+func readQuery(r *bufio.Reader, rev int, kinds func() map[string]string) (query, error) {
+	p := packetReader{r: r, kinds: kinds}
 	q := query{id: p.str("query id", maxShortString)}
 	if rev >= 54032 {
 		p.clientInfo(rev)
@@ -92,7 +107,7 @@ func readQuery(r *bufio.Reader, rev int) (query, error) {
 	q.body = p.str("query", maxQueryLength)
 	if proto.FeatureParameters.In(rev) {
 		for _, s := range p.settings(rev) {
-			q.params = append(q.params, param{s.name, s.value})
+			q.params = append(q.params, param{s.name, restoreDump(s.value)})
 		}
 	}
 	return q, p.err
@@ -148,16 +163,80 @@ func (p *packetReader) settings(rev int) []setting {
 		if name == "" || p.err != nil {
 			return all
 		}
-		if !proto.FeatureSettingsSerializedAsStrings.In(rev) {
-			p.err = codeNotImplemented.errorf("a client of revision %d cannot send settings with a query: say SETTINGS %s = … in the query itself", rev, clipPlain(name))
-			return nil
+		var s setting
+		if proto.FeatureSettingsSerializedAsStrings.In(rev) {
+			flags := p.uvarint()
+			s = setting{name: name, value: p.str("setting value", maxValueLength), important: flags&(settingImportant|settingCustom) != 0}
+			if s.custom = flags&settingCustom != 0; s.custom {
+				s.value = restoreDump(s.value)
+			}
+		} else {
+			s = setting{name: name, value: p.typedValue(name), important: true}
 		}
-		flags := p.uvarint()
-		s := setting{name: name, value: p.str("setting value", maxValueLength), important: flags&(settingImportant|settingCustom) != 0}
 		if all = append(all, s); len(all) > maxSettings && p.err == nil {
 			p.err = codeIncorrectData.errorf("a query with more than %d settings", maxSettings)
 		}
 	}
+}
+
+// typedValue reads the value of a setting as clients before 54429 send it, in a form that its type decides. Enumerations and
+// fractions were texts even then.
+func (p *packetReader) typedValue(name string) string {
+	var kind string
+	if p.err == nil {
+		kind = p.kinds()[name]
+	}
+	switch kind {
+	case "":
+		if p.err == nil {
+			p.err = codeUnknownSetting.errorf("Unknown setting '%s': the engine no longer has it, so what a client of old sends for it cannot be read; leave it out", clipPlain(name))
+		}
+		return ""
+	case "Bool", "UInt64", "NonZeroUInt64", "MaxThreads", "Seconds", "Milliseconds", "BoolAuto", "UInt64Auto":
+		return strconv.FormatUint(p.uvarint(), 10)
+	case "Int64", "Int32":
+		v := p.uvarint()
+		return strconv.FormatInt(int64(v>>1)^-int64(v&1), 10)
+	}
+	return p.str("setting value", maxValueLength)
+}
+
+// restoreDump is the text in a field dump, which is how parameters and custom settings travel: in single quotes, with
+// escapes. What is not quoted is taken as it stands.
+func restoreDump(s string) string {
+	if len(s) < 2 || s[0] != '\'' || s[len(s)-1] != '\'' {
+		return s
+	}
+	body := s[1 : len(s)-1]
+	if !strings.ContainsAny(body, `\'`) {
+		return body
+	}
+	var b strings.Builder
+	for i := 0; i < len(body); i++ {
+		c := body[i]
+		if c == '\'' && i+1 < len(body) && body[i+1] == '\'' {
+			i++
+		}
+		if c == '\\' && i+1 < len(body) {
+			i++
+			switch c = body[i]; c {
+			case 'n':
+				c = '\n'
+			case 't':
+				c = '\t'
+			case 'r':
+				c = '\r'
+			case '0':
+				c = 0
+			case 'b':
+				c = '\b'
+			case 'f':
+				c = '\f'
+			}
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
 }
 
 // readDataHead reads the name of a data packet's table, after the packet's code.

@@ -22,16 +22,19 @@ func sampleQuery(rev int) []byte {
 	return b.Buf[1:]
 }
 
+// noKinds stands for an engine that knows one setting.
+func noKinds() map[string]string { return map[string]string{"max_threads": "MaxThreads"} }
+
 func TestReadQuery(t *testing.T) {
 	for _, rev := range []int{54429, 54443, 54450, revision} {
 		data := sampleQuery(rev)
-		q, err := readQuery(bufio.NewReader(bytes.NewReader(data)), rev)
-		want := query{id: "id", body: "SELECT 1", compress: true, settings: []setting{{"max_threads", "2", true}, {"x", "y", false}}}
+		q, err := readQuery(bufio.NewReader(bytes.NewReader(data)), rev, noKinds)
+		want := query{id: "id", body: "SELECT 1", compress: true, settings: []setting{{name: "max_threads", value: "2", important: true}, {name: "x", value: "y"}}}
 		if err != nil || !reflect.DeepEqual(q, want) {
 			t.Errorf("revision %d: got %+v, %v", rev, q, err)
 		}
 		for cut := range data {
-			if _, err := readQuery(bufio.NewReader(bytes.NewReader(data[:cut])), rev); !errors.Is(err, io.ErrUnexpectedEOF) {
+			if _, err := readQuery(bufio.NewReader(bytes.NewReader(data[:cut])), rev, noKinds); !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Fatalf("revision %d, cut after %d bytes: %v", rev, cut, err)
 			}
 		}
@@ -42,7 +45,7 @@ func TestReadHello(t *testing.T) {
 	var b proto.Buffer
 	proto.ClientHello{Name: "test", Major: 1, Minor: 2, ProtocolVersion: 54500, Database: "d", User: "u", Password: "p"}.Encode(&b)
 	h, err := readHello(bufio.NewReader(bytes.NewReader(b.Buf[1:])))
-	if want := (hello{client: "test", revision: 54500, database: "d", user: "u"}); err != nil || h != want {
+	if want := (hello{client: "test", revision: 54500, database: "d", user: "u", password: true}); err != nil || h != want {
 		t.Errorf("got %+v, %v", h, err)
 	}
 	for name, data := range map[string][]byte{
@@ -74,7 +77,7 @@ func TestLimits(t *testing.T) {
 		"secret":   long(func(q *proto.Query) { q.Secret = "s" }),
 		"settings": long(func(q *proto.Query) { q.Settings = make([]proto.Setting, 0); fill(q) }),
 	} {
-		_, err := readQuery(bufio.NewReader(bytes.NewReader(data)), revision)
+		_, err := readQuery(bufio.NewReader(bytes.NewReader(data)), revision, noKinds)
 		var ee *engineError
 		if !errors.As(err, &ee) {
 			t.Errorf("%s: %v", name, err)
@@ -97,7 +100,7 @@ func FuzzPackets(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, rev := range []int{54400, 54429, revision} {
 			r := func() *bufio.Reader { return bufio.NewReader(bytes.NewReader(data)) }
-			if q, err := readQuery(r(), rev); err == nil && len(q.body) > len(data) {
+			if q, err := readQuery(r(), rev, noKinds); err == nil && len(q.body) > len(data) {
 				t.Errorf("a query of %d bytes out of %d", len(q.body), len(data))
 			}
 			readHello(r())

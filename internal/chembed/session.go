@@ -19,6 +19,7 @@ const killEvery = 20 * time.Millisecond
 type setting struct {
 	name, value string
 	important   bool // an unknown name is an error; else it is left out
+	custom      bool // of the client's own making: the engine need not know it
 }
 
 // session is one client's engine connection: current database, temporary tables and settings are its own. One query runs
@@ -28,6 +29,7 @@ type session struct {
 	conn *engineConn
 	id   string // in log_comment, by which the running query is found and killed
 
+	extremes bool              // SET by the client: every result has them
 	applied  map[string]string // settings of the last query which are still in force
 	original map[string]string // what they were before, as SQL; "" for a name the engine does not know
 }
@@ -73,8 +75,14 @@ func (s *session) exec(sql string) error {
 // SET stay, as they are the session's own.
 func (s *session) apply(settings []setting) error {
 	wanted := make(map[string]string, len(settings))
+	var custom []string
 	for _, st := range settings {
-		if st.name != markSetting {
+		switch {
+		case st.custom:
+			custom = append(custom, quoteName(st.name)+" = "+quote(st.value))
+		case typesInBinary[st.name] && st.value != "0" && st.value != "false":
+			return codeSupportDisabled.errorf("the embedded server writes and reads the types of Native columns as texts only: leave out %s", st.name)
+		case st.name != markSetting:
 			wanted[st.name] = st.value
 		}
 	}
@@ -87,12 +95,12 @@ func (s *session) apply(settings []setting) error {
 	for _, st := range settings {
 		if _, ok := wanted[st.name]; ok && s.original[st.name] == "" {
 			if st.important {
-				return errorCode{115, "UNKNOWN_SETTING"}.errorf("Unknown setting '%s'", clipPlain(st.name))
+				return codeUnknownSetting.errorf("Unknown setting '%s'", clipPlain(st.name))
 			}
 			delete(wanted, st.name)
 		}
 	}
-	var sets []string
+	sets := custom
 	for name, value := range wanted {
 		if was, ok := s.applied[name]; !ok || was != value {
 			sets = append(sets, quoteName(name)+" = "+quote(value))
@@ -108,6 +116,11 @@ func (s *session) apply(settings []setting) error {
 		err = errors.Join(err, s.putBack(func(string) bool { return true }))
 	}
 	return err
+}
+
+// typesInBinary are the settings under which the engine's Native blocks could not be followed here.
+var typesInBinary = map[string]bool{
+	"output_format_native_encode_types_in_binary_format": true, "input_format_native_decode_types_in_binary_format": true,
 }
 
 // putBack takes those settings of the last query out of force whose names are chosen.
@@ -140,6 +153,9 @@ func (s *session) change(sql string) error {
 	s.original = map[string]string{}
 	if err := s.exec(sql); err != nil {
 		return err
+	}
+	if out, _, err := s.conn.query("SELECT getSetting('extremes')", "RawBLOB"); err == nil {
+		s.extremes = string(out) == "true"
 	}
 	// Refused where the client has just made the session read-only: it stays marked unless it chose that very setting.
 	_ = s.mark()
@@ -356,7 +372,7 @@ func clipPlain(s string) string {
 func asEngineError(err error) *engineError {
 	var e *engineError
 	if errors.As(err, &e) {
-		return e
+		return explained(e)
 	}
 	return codeUnknownException.errorf("%s", err)
 }

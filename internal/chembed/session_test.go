@@ -185,7 +185,7 @@ func TestHandshake(t *testing.T) {
 		}
 	}
 	v, err := open(t, s).ServerVersion()
-	if err != nil || v.Version.Major < 26 || v.Timezone.String() != "UTC" || v.Revision != 54453 {
+	if err != nil || v.Version.Major < 26 || v.Timezone.String() != "UTC" || v.Revision != 54460 {
 		t.Errorf("server version %v, %v", v, err)
 	}
 }

@@ -24,6 +24,7 @@ type statement struct {
 	data   string // of kindInsert: what follows the FORMAT clause or VALUES in the text
 	target string // of kindInsert: the table, or FUNCTION f(…), as written
 	list   string // of kindInsert: the column list with its brackets, as written; may be empty
+	totals bool   // of kindSelect: it says WITH TOTALS, or sets extremes, somewhere
 }
 
 // parseStatement takes sql apart. More than one statement, and clauses which only a client's own process could carry out,
@@ -62,6 +63,9 @@ func parseStatement(sql string) (statement, error) {
 			return st, errorCode{62, "SYNTAX_ERROR"}.errorf("Syntax error (Multi-statements are not allowed): failed at position %d (end of query): %s", end+1, clip(sql[end:]))
 		}
 		depth += t.depthChange()
+		if t.word && (strings.EqualFold(t.text, "TOTALS") && strings.EqualFold(prev.text, "WITH") || t.text == "extremes" && sc.peekSign("=")) {
+			st.totals = true
+		}
 		switch {
 		case depth != 0:
 		case t.text == ";":
@@ -227,6 +231,12 @@ func (sc scanner) peekIs(words ...string) bool {
 		}
 	}
 	return false
+}
+
+// peekSign says that the next token is this sign.
+func (sc scanner) peekSign(sign string) bool {
+	t, ok := sc.next()
+	return ok && t.text == sign
 }
 
 func (sc *scanner) next() (token, bool) {
