@@ -60,14 +60,11 @@ func (c *chgoClient) ask(ctx context.Context, q *confQuery) answer {
 		}
 	}
 	var r chgoResult
-	query := ch.Query{Body: q.sql, Result: &r, OnResult: r.take}
-	for n, v := range q.settings {
-		query.Settings = append(query.Settings, ch.Setting{Key: n, Value: v, Important: true})
-	}
+	query := ch.Query{Body: q.sql, Result: &r, OnResult: r.take, Settings: chgoSettings(q.settings)}
 	if len(q.params) > 0 {
 		params := map[string]any{}
 		for _, p := range q.params {
-			params[p.name] = p.value
+			params[p.name] = quoteEscaper.Replace(p.value) // it puts quotes around, and escapes nothing
 		}
 		query.Parameters = ch.Parameters(params)
 	}
@@ -221,3 +218,60 @@ func chgoExternal(e *confExternal) ([]proto.InputColumn, error) {
 	return cols, nil
 }
 
+func chgoSettings(settings map[string]string) (all []ch.Setting) {
+	for n, v := range settings {
+		all = append(all, ch.Setting{Key: n, Value: v, Important: true})
+	}
+	return all
+}
+
+func (c *chgoClient) exec(ctx context.Context, sql string, settings map[string]string) *refusal {
+	conn, err := c.connect(ctx, false)
+	if err != nil {
+		return failed(err).err
+	}
+	if err := conn.Do(ctx, ch.Query{Body: sql, Settings: chgoSettings(settings)}); err != nil {
+		if !ch.IsException(err) {
+			conn.Close()
+		}
+		return chgoRefused(err).err
+	}
+	return nil
+}
+
+// copyRows gives the columns of each block that comes as the block of an insert on another connection.
+func (c *chgoClient) copyRows(ctx context.Context, query, into string, settings map[string]string) *refusal {
+	reader, err := c.connect(ctx, true)
+	if err != nil {
+		return failed(err).err
+	}
+	defer reader.Close()
+	writer, err := c.connect(ctx, true)
+	if err != nil {
+		return failed(err).err
+	}
+	defer writer.Close()
+	var r chgoResult
+	insert := func(ctx context.Context) error {
+		var input proto.Input
+		for i, col := range r.data {
+			name, _, _ := strings.Cut(r.cols[i], " ")
+			input = append(input, proto.InputColumn{Name: name, Data: col})
+		}
+		return writer.Do(ctx, ch.Query{Body: into + " VALUES", Input: input, Settings: chgoSettings(settings)})
+	}
+	err = reader.Do(ctx, ch.Query{Body: query, Result: &r, Settings: chgoSettings(settings), OnResult: func(ctx context.Context, b proto.Block) error {
+		if b.Rows == 0 {
+			return nil
+		}
+		return insert(ctx)
+	}})
+	if err != nil {
+		return chgoRefused(err).err
+	}
+	return nil
+}
+
+func (c *chgoClient) send(context.Context, string, string, []byte, map[string]string) *refusal {
+	return &refusal{text: "ch-go takes columns"}
+}

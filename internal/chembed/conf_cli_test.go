@@ -282,3 +282,59 @@ func parseCompact(out []byte) answer {
 	}
 	return a
 }
+
+func (c *cliClient) settings(settings map[string]string) []string {
+	args := slices.Clone(c.args)
+	for n, v := range settings {
+		args = append(args, "--"+n, v)
+	}
+	return args
+}
+
+func (c *cliClient) exec(ctx context.Context, sql string, settings map[string]string) *refusal {
+	_, refused := c.run(ctx, "", append(c.settings(settings), "--query", sql)...)
+	return refused
+}
+
+// copyRows pipes one client's output into another's insert, as people copy tables.
+func (c *cliClient) copyRows(ctx context.Context, query, into string, settings map[string]string) *refusal {
+	out, refused := c.run(ctx, "", append(c.settings(settings), "--query", query+" FORMAT Native")...)
+	if refused != nil {
+		return refused
+	}
+	return c.send(ctx, into, "Native", out, settings)
+}
+
+func (c *cliClient) send(ctx context.Context, into, format string, data []byte, settings map[string]string) *refusal {
+	_, refused := c.run(ctx, string(data), append(c.settings(settings), "--query", into+" FORMAT "+format)...)
+	return refused
+}
+
+func (c *curlClient) values(settings map[string]string) url.Values {
+	values := url.Values{"database": {c.database}}
+	for n, v := range settings {
+		values.Set(n, v)
+	}
+	return values
+}
+
+func (c *curlClient) exec(ctx context.Context, sql string, settings map[string]string) *refusal {
+	_, refused := c.post(ctx, c.values(settings), sql)
+	return refused
+}
+
+// copyRows downloads rows and uploads them again.
+func (c *curlClient) copyRows(ctx context.Context, query, into string, settings map[string]string) *refusal {
+	out, refused := c.post(ctx, c.values(settings), query+" FORMAT Native")
+	if refused != nil {
+		return refused
+	}
+	return c.send(ctx, into, "Native", out, settings)
+}
+
+func (c *curlClient) send(ctx context.Context, into, format string, data []byte, settings map[string]string) *refusal {
+	values := c.values(settings)
+	values.Set("query", into+" FORMAT "+format)
+	_, refused := c.post(ctx, values, string(data))
+	return refused
+}

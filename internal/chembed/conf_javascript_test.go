@@ -10,6 +10,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -223,4 +224,43 @@ func (c *jsClient) ask(ctx context.Context, q *confQuery) answer {
 		return a
 	}
 	return parseRows([]byte(whole.String()))
+}
+
+func (c *jsClient) exec(ctx context.Context, sql string, settings map[string]string) *refusal {
+	do := c.base
+	do.Do, do.Query, do.Settings = "command", sql, settings
+	_, refused := c.run.run(ctx, do, func(string) {})
+	return refused
+}
+
+// copyRows lets the client read objects and insert them. Numbers that JavaScript does not hold are asked for as text.
+func (c *jsClient) copyRows(ctx context.Context, query, into string, settings map[string]string) *refusal {
+	do := c.base
+	do.Do, do.Query, do.Format = "copy", query, "JSONEachRow"
+	do.Settings = map[string]string{"output_format_json_quote_64bit_integers": "1", "output_format_json_quote_decimals": "1", "output_format_json_quote_denormals": "1"}
+	for n, v := range settings {
+		do.Settings[n] = v
+	}
+	table, list, _ := strings.Cut(strings.TrimPrefix(into, "INSERT INTO "), " ")
+	do.Table = table
+	if list != "" {
+		do.Columns = strings.Split(strings.Trim(list, "()"), ", ")
+	}
+	_, refused := c.run.run(ctx, do, func(string) {})
+	return refused
+}
+
+// jsFormats are those whose text the client's insert streams; of others, exec does.
+var jsFormats = []string{"CSV", "CSVWithNames", "CSVWithNamesAndTypes", "TabSeparated", "TabSeparatedWithNames", "TabSeparatedWithNamesAndTypes", "Parquet"}
+
+func (c *jsClient) send(ctx context.Context, into, format string, data []byte, settings map[string]string) *refusal {
+	do := c.base
+	do.Text, do.Settings = &data, settings
+	if slices.Contains(jsFormats, format) {
+		do.Do, do.Table, do.Format = "insert", strings.TrimPrefix(into, "INSERT INTO "), format
+	} else {
+		do.Do, do.Query = "exec", into+" FORMAT "+format
+	}
+	_, refused := c.run.run(ctx, do, func(string) {})
+	return refused
 }

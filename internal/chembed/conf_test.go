@@ -3,9 +3,12 @@ package chembed_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -14,10 +17,98 @@ import (
 	"github.com/huoma/huoma/internal/chembed/chtest"
 )
 
+// confClient is a client of the server, with a database of its own.
 type confClient interface {
+	// ask runs a query and renders what comes.
 	ask(context.Context, *confQuery) answer
+	// exec runs a statement of which nothing comes.
+	exec(ctx context.Context, sql string, settings map[string]string) *refusal
+	// copyRows reads the rows of query and inserts them by the client's own means; into is INSERT INTO table, perhaps with columns.
+	copyRows(ctx context.Context, query, into string, settings map[string]string) *refusal
+	// send inserts data in a format.
+	send(ctx context.Context, into, format string, data []byte, settings map[string]string) *refusal
 }
 
+// way is a client with its options. All ways of one client run the same cases.
+type way struct {
+	client, name string
+	open         func(t testing.TB, database string) confClient
+}
+
+func ways(s *chembed.Server, js *jsRunner) []way {
+	clickhouseGo := func(p clickhouse.Protocol, m clickhouse.CompressionMethod) func(testing.TB, string) confClient {
+		return func(t testing.TB, db string) confClient { return newGoClient(t, s, p, m, db) }
+	}
+	chgo := func(c ch.Compression) func(testing.TB, string) confClient {
+		return func(t testing.TB, db string) confClient {
+			client := newChgoClient(s, c, db)
+			t.Cleanup(client.close)
+			return client
+		}
+	}
+	return []way{
+		{goName, "native", clickhouseGo(clickhouse.Native, clickhouse.CompressionNone)},
+		{goName, "native_lz4", clickhouseGo(clickhouse.Native, clickhouse.CompressionLZ4)},
+		{goName, "native_zstd", clickhouseGo(clickhouse.Native, clickhouse.CompressionZSTD)},
+		{goHTTPName, "http", clickhouseGo(clickhouse.HTTP, clickhouse.CompressionNone)},
+		{goHTTPName, "http_lz4", clickhouseGo(clickhouse.HTTP, clickhouse.CompressionLZ4)},
+		{goHTTPName, "http_gzip", clickhouseGo(clickhouse.HTTP, clickhouse.CompressionGZIP)},
+		{chgoName, "chgo", chgo(ch.CompressionDisabled)},
+		{chgoName, "chgo_lz4", chgo(ch.CompressionLZ4)},
+		{cliName, "cli", func(t testing.TB, db string) confClient { return newCLIClient(t, s, db) }},
+		{jsName, "js", func(t testing.TB, db string) confClient { return newJSClient(js, s, false, db) }},
+		{jsName, "js_gzip", func(t testing.TB, db string) confClient { return newJSClient(js, s, true, db) }},
+		{curlName, "curl", func(t testing.TB, db string) confClient { return newCurlClient(t, s, db) }},
+		{curlName, "curl_gzip", func(t testing.TB, db string) confClient {
+			return newCurlClient(t, s, db, "--compressed")
+		}},
+	}
+}
+
+// conformance is what every way is compared with, and what came of it.
+type conformance struct {
+	server  *chembed.Server
+	queries []confQuery
+	inserts []confInsert
+	answers []answer // the engine's, by query
+	stored  []answer // the engine's, by insert: the table's rows, or the refusal
+	bodies  [][]byte // of inserts with data
+
+	mu  sync.Mutex
+	ran map[string]*tally // by client
+}
+
+// tally counts the cases of one client's ways.
+type tally struct{ queries, inserts, unknownQueries, unknownInserts int }
+
+// TestConformance runs the same queries and inserts with every client that people use, and with the engine itself, and compares.
+func TestConformance(t *testing.T) {
+	oracle, err := chembed.OpenOracle(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(oracle.Close)
+	c := &conformance{queries: allQueries(), inserts: allInserts(), ran: map[string]*tally{}}
+	c.askDirectly(t, direct{t, oracle})
+	if t.Failed() {
+		return
+	}
+	c.server = chtest.Start(t)
+	all := ways(c.server, startJS(t))
+	t.Run("clients", func(t *testing.T) {
+		for _, w := range all {
+			t.Run(w.name, func(t *testing.T) {
+				t.Parallel()
+				c.run(t, w)
+			})
+		}
+	})
+	for name, n := range c.ran {
+		t.Logf("%-36s %3d queries, %2d unknown to it; %3d inserts, %2d unknown to it", name, n.queries, n.unknownQueries, n.inserts, n.unknownInserts)
+	}
+}
+
+// allQueries are the queries, and one of every type.
 func allQueries() []confQuery {
 	var all []confQuery
 	for _, s := range samples {
@@ -26,84 +117,201 @@ func allQueries() []confQuery {
 	return append(all, queries...)
 }
 
-func TestConformance(t *testing.T) {
-	oracle, err := chembed.OpenOracle(t.TempDir())
+// askDirectly runs everything on the engine itself.
+func (c *conformance) askDirectly(t *testing.T, d direct) {
+	conn, err := d.oracle.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(oracle.Close)
-	conn, err := oracle.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range append([]string{"CREATE DATABASE " + oracleDatabase, "USE " + oracleDatabase}, fixtures...) {
-		if _, err := conn.Query(s, "Null", nil); err != nil {
-			t.Fatalf("%s: %v", s, err)
+	defer conn.Close()
+	must := func(sql string) {
+		if _, err := conn.Query(sql, "Null", nil); err != nil {
+			t.Fatalf("%s: %v", sql, err)
 		}
 	}
-	conn.Close()
-	d := direct{t, oracle}
-	want := map[string]answer{}
-	all := allQueries()
-	for i := range all {
-		q := &all[i]
-		if _, ok := want[q.id]; ok {
-			t.Fatalf("two queries are called %s", q.id)
-		}
+	for _, sql := range append([]string{"CREATE DATABASE " + oracleDatabase, "USE " + oracleDatabase, "SET session_timezone = 'UTC'"}, fixtures...) {
+		must(sql)
+	}
+	seen := map[string]bool{}
+	for i := range c.queries {
+		q := &c.queries[i]
 		a := d.ask(q)
-		want[q.id] = a
 		if (a.err != nil) != (q.compare == byException) || a.err != nil && a.err.code != q.code {
 			t.Errorf("%s: the engine itself answers %s", q.id, a.short())
 		}
+		if seen[q.id] {
+			t.Errorf("two queries are called %s", q.id)
+		}
+		seen[q.id] = true
+		c.answers = append(c.answers, a)
 	}
-	s := chtest.Start(t)
-	js := startJS(t)
-	began := time.Now()
-	for _, v := range []struct {
-		name   string
-		suffix string
-		open   func(t testing.TB, database string) confClient
-	}{
-		{goName, "native_lz4", func(t testing.TB, db string) confClient {
-			return newGoClient(t, s, clickhouse.Native, clickhouse.CompressionLZ4, db)
-		}},
-		{chgoName, "chgo_lz4", func(t testing.TB, db string) confClient {
-			c := newChgoClient(s, ch.CompressionLZ4, db)
-			t.Cleanup(c.close)
-			return c
-		}},
-		{cliName, "cli", func(t testing.TB, db string) confClient { return newCLIClient(t, s, db) }},
-		{curlName, "curl", func(t testing.TB, db string) confClient { return newCurlClient(t, s, db) }},
-		{jsName, "js", func(t testing.TB, db string) confClient { return newJSClient(js, s, false, db) }},
-		{goHTTPName, "http_none", func(t testing.TB, db string) confClient {
-			return newGoClient(t, s, clickhouse.HTTP, clickhouse.CompressionNone, db)
-		}},
-	} {
-		t.Run(v.suffix, func(t *testing.T) {
-			t.Parallel()
-			db := "conf_db_" + v.suffix
-			setUp(t, s, db)
-			c := v.open(t, db)
-			defer func() { t.Log(time.Since(began)) }()
-			for i := range all {
-				q := &all[i]
-				if q.unknown[v.name] != "" {
-					continue
-				}
-				if diff := differ(q, c.ask(t.Context(), q), want[q.id]); diff != "" {
-					t.Errorf("%s\n%s\n%s", q.id, clipValue(q.sql), strings.ReplaceAll(diff, "\n", "\n    "))
-				}
-			}
-		})
+	for i := range c.inserts {
+		in := &c.inserts[i]
+		table := tableOf(i)
+		a, body := d.insert(must, in, table)
+		if (a.err != nil) != (in.code != 0) || a.err != nil && a.err.code != in.code {
+			t.Errorf("insert %s: the engine itself answers %s", in.id, a.short())
+		}
+		if seen["insert "+in.id] {
+			t.Errorf("two inserts are called %s", in.id)
+		}
+		seen["insert "+in.id] = true
+		c.stored, c.bodies = append(c.stored, a), append(c.bodies, body)
 	}
 }
 
-func setUp(t testing.TB, s *chembed.Server, database string) {
-	t.Helper()
-	mustExec(t, open(t, s), "CREATE DATABASE "+database)
-	c := open(t, s, func(o *clickhouse.Options) { o.Auth.Database = database })
-	for _, sql := range fixtures {
-		mustExec(t, c, sql)
+func tableOf(i int) string { return fmt.Sprintf("ins_%d", i) }
+
+// tableSQL are the statements before an insert.
+func (in *confInsert) tableSQL(table string) []string {
+	create := in.table
+	if create == "" {
+		create = "CREATE TABLE {t} ENGINE = MergeTree ORDER BY tuple() EMPTY AS " + in.rows
 	}
-	_ = fmt.Sprint
+	var all []string
+	for _, sql := range append([]string{create}, in.before...) {
+		all = append(all, in.of(table, sql))
+	}
+	return all
+}
+
+func (in *confInsert) target(table string) string {
+	if in.into != "" {
+		return in.of(table, in.into)
+	}
+	return "INSERT INTO " + table
+}
+
+func (in *confInsert) showSQL(table string) string {
+	if in.show != "" {
+		return in.of(table, in.show)
+	}
+	return "SELECT * FROM " + table
+}
+
+// insert makes an insert on the engine itself, and returns the table's rows, or the refusal, and the data if it has any.
+func (d direct) insert(must func(string), in *confInsert, table string) (answer, []byte) {
+	c := d.connect()
+	defer c.Close()
+	settings := []string{"allow_suspicious_low_cardinality_types = 1", "flatten_nested = 0"}
+	for n, v := range in.settings {
+		settings = append(settings, n+" = '"+v+"'")
+	}
+	for _, sql := range append([]string{"SET " + strings.Join(settings, ", ")}, in.tableSQL(table)...) {
+		if _, err := c.Query(sql, "Null", nil); err != nil {
+			d.t.Fatalf("insert %s: %s: %v", in.id, sql, err)
+		}
+	}
+	var body []byte
+	var err error
+	switch {
+	case in.rows != "":
+		_, err = c.Query(in.target(table)+" "+in.rows, "Null", nil)
+	case in.format != "":
+		if body, err = c.Query(in.query, in.format, nil); err != nil {
+			d.t.Fatalf("insert %s: %v", in.id, err)
+		}
+		err = c.Insert(in.target(table), in.format, body)
+	default:
+		for _, sql := range in.sql {
+			if _, err = c.Query(in.of(table, strings.TrimSuffix(sql, ";")), "Null", nil); err != nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return refused(err), body
+	}
+	out, err := c.Query(in.showSQL(table), rowsFormat, nil)
+	if err != nil {
+		return refused(err), body
+	}
+	return parseRows(out), body
+}
+
+// run runs all cases one way.
+func (c *conformance) run(t *testing.T, w way) {
+	database := "conf_db_" + w.name
+	admin := open(t, c.server)
+	mustExec(t, admin, "CREATE DATABASE "+database)
+	admin = open(t, c.server, func(o *clickhouse.Options) {
+		o.Auth.Database, o.MaxOpenConns = database, 1
+		o.Settings = clickhouse.Settings{"allow_suspicious_low_cardinality_types": 1, "flatten_nested": 0}
+	})
+	for _, sql := range fixtures {
+		mustExec(t, admin, sql)
+	}
+	client := w.open(t, database)
+	var n tally
+	for i := range c.queries {
+		q := &c.queries[i]
+		if q.unknown[w.client] != "" {
+			n.unknownQueries++
+			continue
+		}
+		n.queries++
+		if diff := differ(q, client.ask(t.Context(), q), c.answers[i]); diff != "" {
+			t.Errorf("query %s\n%s\n%s", q.id, clipValue(q.sql), diff)
+		}
+	}
+	for i := range c.inserts {
+		in := &c.inserts[i]
+		if in.unknown[w.client] != "" {
+			n.unknownInserts++
+			continue
+		}
+		n.inserts++
+		for _, sql := range in.tableSQL(tableOf(i)) {
+			mustExec(t, admin, sql)
+		}
+		if diff := c.insert(t, client, database, i); diff != "" {
+			t.Errorf("insert %s\n%s", in.id, diff)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if was := c.ran[w.client]; was != nil && *was != n {
+		t.Errorf("%s runs %+v this way, and %+v another", w.client, n, *was)
+	}
+	c.ran[w.client] = &n
+}
+
+// insert makes an insert and says how what is stored then differs from what the engine itself stored.
+func (c *conformance) insert(t *testing.T, client confClient, database string, i int) string {
+	in, table, want := &c.inserts[i], tableOf(i), c.stored[i]
+	ctx := t.Context()
+	var refused *refusal
+	switch {
+	case in.rows != "":
+		refused = client.copyRows(ctx, in.rows, in.target(table), in.settings)
+	case in.format != "":
+		refused = client.send(ctx, in.target(table), in.format, c.bodies[i], in.settings)
+	default:
+		for _, sql := range in.sql {
+			if refused = client.exec(ctx, in.of(table, sql), in.settings); refused != nil {
+				break
+			}
+		}
+	}
+	if refused != nil && (want.err == nil || want.err.code != refused.code) || refused == nil && want.err != nil {
+		return fmt.Sprintf("got %v, want %s", refused, want.short())
+	}
+	if refused != nil {
+		return ""
+	}
+	values := url.Values{"database": {database}, "default_format": {rowsFormat}, "query": {in.showSQL(table)}}
+	resp, err := http.Get("http://" + c.server.HTTPAddr() + "/?" + values.Encode())
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Sprintf("%s: %v: %s", resp.Status, err, clipValue(string(body)))
+	}
+	got := parseRows(body)
+	if got.sum == want.sum && got.count == want.count {
+		got.rows = want.rows // in another order, perhaps
+	}
+	return differ(&confQuery{}, got, want)
 }

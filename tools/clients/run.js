@@ -1,7 +1,7 @@
 // run.js runs cases with the ClickHouse client for JavaScript: one JSON object a line comes in on standard input, and what came
 // back goes out on standard output, with the same id, in one or more lines:
 //
-//   in   {"id", "url", "database", "session", "do": "query" | "command" | "insert" | "exec" | "cancel", …the arguments of that method}
+//   in   {"id", "url", "database", "session", "do": one of the methods below, …its arguments}
 //   out  {"id", "part": "text of the result"}, …, {"id", "done": true, "written": "rows, as the summary says"}
 //        {"id", "done": true, "error": {"code", "message"}}
 //
@@ -56,6 +56,14 @@ const methods = {
       table: c.table, columns: c.columns, values, format: c.format, clickhouse_settings: c.settings,
     })
     return executed ? summary?.written_rows : undefined
+  },
+
+  // copy inserts into a table what it has read, as objects.
+  async copy(client, c) {
+    const result = await client.query({ query: c.query, format: c.format, clickhouse_settings: c.settings })
+    await client.insert({
+      table: c.table, columns: c.columns, values: await result.json(), format: c.format, clickhouse_settings: c.settings,
+    })
   },
 
   // exec sends a statement whose rows are a stream of bytes.
