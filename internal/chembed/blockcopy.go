@@ -32,6 +32,7 @@ type blockCopier struct {
 	flagsIn, flagsOut bool                   // src has that byte; dst wants it
 	whole             bool                   // src ends with the block, so that a last column needs no known end
 	rename            []string               // names to give to the columns of dst, in order
+	retype            map[int]string         // types to give to columns of dst, by place, of the same layout
 	column            func(name, typ string) // is told of each column
 }
 
@@ -82,7 +83,7 @@ func (c *blockCopier) copy() (head blockHead, err error) {
 		if err != nil {
 			return head, err
 		}
-		typ, err := c.str(maxTypeLength)
+		typ, err := c.typ(i)
 		if err != nil {
 			return head, err
 		}
@@ -130,9 +131,32 @@ func (c *blockCopier) name(i int) (string, error) {
 	if i >= len(c.rename) {
 		return "", codeIncorrectData.errorf("a block of more than %d columns", len(c.rename))
 	}
-	c.dst.Write(binary.AppendUvarint(c.tmp[:0], uint64(len(c.rename[i]))))
-	_, err = c.dst.WriteString(c.rename[i])
-	return c.rename[i], err
+	return c.rename[i], c.put(c.rename[i])
+}
+
+// typ passes on the type of column i.
+func (c *blockCopier) typ(i int) (string, error) {
+	typ, ok := c.retype[i]
+	if !ok {
+		return c.str(maxTypeLength)
+	}
+	n, err := binary.ReadUvarint(c.src)
+	if err != nil {
+		return "", unexpected(err)
+	}
+	if _, err := c.src.Discard(int(min(n, maxTypeLength))); err != nil {
+		return "", unexpected(err)
+	}
+	return typ, c.put(typ)
+}
+
+// put writes a string.
+func (c *blockCopier) put(s string) error {
+	if _, err := c.dst.Write(binary.AppendUvarint(c.tmp[:0], uint64(len(s)))); err != nil {
+		return err
+	}
+	_, err := c.dst.WriteString(s)
+	return err
 }
 
 // flag reads or writes the byte that says how a column is serialized. Only the ordinary way is spoken here.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -35,6 +34,7 @@ const (
 // childConfig is what the parent writes, as one line of JSON, on the child's standard input. Its end is the parent's end.
 type childConfig struct {
 	Library, DataDir string
+	Patience         time.Duration
 }
 
 // RunChild is the engine's process: it opens the data directory that its parent names, serves the listeners which the parent
@@ -101,20 +101,20 @@ func runChild(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return serveChild(idle, log, eng, id, native, web)
+	return serveChild(idle, log, eng, id, cfg, native, web)
 }
 
 // serveChild serves until idle ends, then lets running queries end within drainPatience, and stops those that do not.
-func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity, native, web net.Listener) error {
+func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity, cfg childConfig, native, web net.Listener) error {
 	ctx, kill := context.WithCancel(context.Background())
 	defer kill()
 	var clients sync.WaitGroup
-	httpServer := &http.Server{
-		Handler:           &httpHandler{eng: eng, id: id, log: log},
-		ReadHeaderTimeout: handshakeTimeout,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	handler, err := newHTTPHandler(ctx, eng, id, log, cfg.DataDir)
+	if err != nil {
+		return err
 	}
+	defer handler.close()
+	httpServer := handler.server()
 	clients.Go(func() { httpServer.Serve(web) })
 	clients.Go(func() {
 		slots := make(chan struct{}, maxConnections)
@@ -132,7 +132,7 @@ func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity
 			case slots <- struct{}{}:
 				clients.Go(func() {
 					defer func() { <-slots }()
-					newNativeConn(eng, id, log, conn).serve(ctx, idle)
+					newNativeConn(eng, id, log, conn, cfg.Patience).serve(ctx, idle)
 				})
 			default:
 				refuse(conn)
@@ -145,14 +145,14 @@ func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity
 	defer timer.Stop()
 	shutdown, cancel := context.WithTimeout(context.Background(), drainPatience+5*time.Second)
 	defer cancel()
-	err := httpServer.Shutdown(shutdown)
+	err = httpServer.Shutdown(shutdown)
 	clients.Wait()
 	return err
 }
 
 // refuse answers a client for whom there is no place.
 func refuse(conn net.Conn) {
-	c := newNativeConn(nil, identity{}, nil, conn)
+	c := newNativeConn(nil, identity{}, nil, conn, handshakeTimeout)
 	c.exception(codeTooManyConns.errorf("the embedded server has %d connections already: use a smaller pool", maxConnections))
 	c.w.Flush()
 	conn.Close()

@@ -205,6 +205,20 @@ func (c *engineConn) queryParams(sql, format string, params []param) ([]byte, st
 	return c.lib.result(r)
 }
 
+// whole runs sql and hands its whole result in format to f, which must not keep it: the memory is the library's.
+func (c *engineConn) whole(sql, format string, params []param, f func(result []byte, st stats) error) error {
+	r := call(c.lib.query, *c.handle, sql, format, params)
+	defer c.lib.resultDestroy(r)
+	if text := c.lib.resultError(r); text != "" {
+		return parseEngineError(text)
+	}
+	var result []byte
+	if n := c.lib.resultLength(r); n > 0 {
+		result = unsafe.Slice(c.lib.resultBuffer(r), n)
+	}
+	return f(result, c.lib.stats(r))
+}
+
 // call makes one of the three calls of the shape (connection, sql, format, parameters).
 func call(fn func(uintptr, unsafe.Pointer, uintptr, unsafe.Pointer, uintptr, unsafe.Pointer, unsafe.Pointer, unsafe.Pointer, unsafe.Pointer, uintptr) uintptr, conn uintptr, sql, format string, params []param) uintptr {
 	q, f := cBytes(sql), cBytes(format)
@@ -229,16 +243,21 @@ func (l *library) result(r uintptr) ([]byte, stats, error) {
 	if text := l.resultError(r); text != "" {
 		return nil, stats{}, parseEngineError(text)
 	}
-	s := stats{
-		rows: l.resultRows(r), bytes: l.resultBytes(r),
-		readRows: l.resultReadRows(r), readBytes: l.resultReadBytes(r),
-		writtenRows: l.resultWrittenRows(r), writtenBytes: l.resultWrittenBytes(r),
-	}
+	s := l.stats(r)
 	n := l.resultLength(r)
 	if n == 0 {
 		return nil, s, nil
 	}
 	return append([]byte(nil), unsafe.Slice(l.resultBuffer(r), n)...), s, nil
+}
+
+// stats are what r says of its query.
+func (l *library) stats(r uintptr) stats {
+	return stats{
+		rows: l.resultRows(r), bytes: l.resultBytes(r),
+		readRows: l.resultReadRows(r), readBytes: l.resultReadBytes(r),
+		writtenRows: l.resultWrittenRows(r), writtenBytes: l.resultWrittenBytes(r),
+	}
 }
 
 // resultStream is a running query whose result is fetched chunk by chunk.

@@ -2,8 +2,6 @@ package chembed
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,53 +10,104 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
-	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
-// insertPrefix is how much of a request's body is looked at to find where an INSERT's data begins.
-const insertPrefix = 256 << 10
+const (
+	// keepAlive is how long an idle connection is kept, as in ClickHouse.
+	keepAlive = 30 * time.Second
+	// maxRequestHeader bounds a request's URL and header lines together, in bytes.
+	maxRequestHeader = 1 << 20
+	// maxRequests is how many requests are answered at a time.
+	maxRequests = 256
+)
 
-// httpHandler is ClickHouse's HTTP interface. Each request is a session of its own.
+// httpHandler is ClickHouse's HTTP interface.
 type httpHandler struct {
-	eng *engine
-	id  identity
-	log *slog.Logger
+	eng      *engine
+	id       identity
+	log      *slog.Logger
+	dir      string          // for results that are held back
+	base     context.Context // ends when queries must
+	facts    httpFacts
+	sessions *httpSessions
+	slots    chan struct{}
+	running  sync.WaitGroup
 }
 
-// httpRequest is what a request asks for.
-type httpRequest struct {
-	query, database, format, id string
-	readonly                    bool // a GET changes nothing
-	settings                    []setting
-	params                      []param
-	body                        io.Reader
+// newHTTPHandler returns the handler of an engine. Queries are stopped when ctx ends. The caller calls close before it closes the engine.
+func newHTTPHandler(ctx context.Context, eng *engine, id identity, log *slog.Logger, dir string) (*httpHandler, error) {
+	h := &httpHandler{eng: eng, id: id, log: log, dir: dir, base: ctx, slots: make(chan struct{}, maxRequests)}
+	h.sessions = &httpSessions{eng: eng, named: map[string]*httpSession{}}
+	conn, err := eng.connect()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.close()
+	h.facts, err = askFacts(conn)
+	return h, err
+}
+
+// server is an HTTP server for h, which its caller starts and shuts down.
+func (h *httpHandler) server() *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: handshakeTimeout,
+		IdleTimeout:       keepAlive,
+		MaxHeaderBytes:    maxRequestHeader,
+		BaseContext:       func(net.Listener) context.Context { return h.base },
+		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// close waits for the requests that run, also those whose connections the server no longer knows, and ends the sessions.
+func (h *httpHandler) close() {
+	h.running.Wait()
+	h.sessions.close()
 }
 
 func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-ClickHouse-Server-Display-Name", "huoma")
+	h.running.Add(1)
+	defer h.running.Done()
+	header := w.Header()
+	setHeader(header, headerDisplayName, "huoma")
 	if why := foreign(r); why != "" {
 		plain(w, http.StatusForbidden, why)
 		return
 	}
+	if !r.Close && r.ProtoAtLeast(1, 1) {
+		header.Set("Connection", "Keep-Alive")
+		header.Set("Keep-Alive", fmt.Sprintf("timeout=%d", keepAlive/time.Second))
+	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		h.fail(w, codeBadRequest.errorf("the URL's parameters cannot be read: %s", err))
+		h.refuse(w, codeBadRequest.errorf("the URL's parameters cannot be read: %s", err))
 		return
 	}
 	switch {
 	case r.URL.Path == "/ping", r.URL.Path == "/replicas_status",
-		r.URL.Path == "/" && r.Method != http.MethodPost && !values.Has("query"):
+		r.URL.Path == "/" && r.Method != http.MethodPost && r.Method != http.MethodOptions && !values.Has("query"):
 		plain(w, http.StatusOK, "Ok.")
-	case r.URL.Path == "/play" || r.URL.Path == "/dashboard":
+	case r.URL.Path == "/play" || r.URL.Path == "/dashboard" || r.URL.Path == "/binary" || r.URL.Path == "/merges":
 		plain(w, http.StatusNotFound, "The embedded ClickHouse has no web pages: send queries to /, or connect a client of your own.")
 	case r.URL.Path != "/" && r.URL.Path != "/query":
 		plain(w, http.StatusNotFound, fmt.Sprintf("There is no handle %s. Use / or /ping.", clip(r.URL.Path)))
+	case r.Method == http.MethodOptions:
+		header.Set("Allow", "GET, HEAD, POST, OPTIONS")
+		w.WriteHeader(http.StatusNoContent)
 	case r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodHead:
-		w.Header().Set("Allow", "GET, HEAD, POST")
+		header.Set("Allow", "GET, HEAD, POST, OPTIONS")
 		plain(w, http.StatusMethodNotAllowed, "Use GET to read and POST for everything.")
 	default:
-		h.serveQuery(w, r, values)
+		select {
+		case h.slots <- struct{}{}:
+			defer func() { <-h.slots }()
+			h.serveQuery(w, r, values)
+		default:
+			h.refuse(w, codeTooManyConns.errorf("the embedded server answers %d requests already: send fewer at a time", maxRequests))
+		}
 	}
 }
 
@@ -83,200 +132,151 @@ func foreign(r *http.Request) string {
 	return ""
 }
 
+// refuse answers a request that cannot become a query.
+func (h *httpHandler) refuse(w http.ResponseWriter, e *engineError) {
+	setHeader(w.Header(), headerExceptionCode, fmt.Sprint(e.code))
+	plain(w, httpStatus(e.code), e.withVersion(h.id.version))
+}
+
 func (h *httpHandler) serveQuery(w http.ResponseWriter, r *http.Request, values url.Values) {
 	// The engine's thread state follows a query from call to call.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	req, err := readHTTP(r, values)
+	tag := newTag()
+	setHeader(w.Header(), headerExceptionTag, tag)
+	w.Header().Set("Access-Control-Expose-Headers", exposedHeaders)
+	receive := seconds(h.facts.defaults["http_receive_timeout"])
+	if v := values.Get("http_receive_timeout"); v != "" {
+		receive = seconds(v)
+	}
+	raw := &patientBody{r: r.Body, rc: http.NewResponseController(w), patience: receive}
+	req, err := h.readHTTP(r, values)
+	if err == nil {
+		req.raw = raw
+		req.body, err = openBody(raw, r.Header.Get("Content-Encoding"), values.Get("decompress"))
+	}
 	if err != nil {
-		h.fail(w, asEngineError(err))
+		if !raw.drain() {
+			w.Header().Set("Connection", "close")
+		}
+		h.refuse(w, asEngineError(err))
 		return
 	}
-	w.Header().Set("X-ClickHouse-Query-Id", req.id)
-	w.Header().Set("X-ClickHouse-Timezone", h.id.timezone)
-	out := &httpOutput{w: w, h: h}
-	if err := h.run(r.Context(), req, out); err != nil {
-		var gone *clientGone
-		switch {
-		case errors.As(err, &gone):
-		case !out.started:
-			h.fail(w, asEngineError(err))
-			return
-		default:
-			// The status has gone out: the text ends the body, and the broken transfer says that it is not whole.
-			io.WriteString(w, "\n"+h.message(asEngineError(err))+"\n")
-		}
-		http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
+	setHeader(w.Header(), headerQueryID, req.id)
+	setHeader(w.Header(), headerTimezone, h.id.timezone)
+	o := &httpOutput{
+		w: w, version: h.id.version, tag: tag, began: time.Now(), held: hold{dir: h.dir, memory: minHeld}, hold: minHeld,
+		wire: &netWire{w, http.NewResponseController(w), receive}, quiet: r.Method == http.MethodHead,
 	}
-	out.start(req.format)
-}
-
-// readHTTP sorts a request's parameters: what ClickHouse's HTTP interface itself understands, query parameters, and settings.
-func readHTTP(r *http.Request, values url.Values) (*httpRequest, error) {
-	req := &httpRequest{body: http.NoBody, readonly: r.Method != http.MethodPost, id: rand.Text()}
-	if r.Method == http.MethodPost {
-		req.body = r.Body
+	err = h.run(r, req, o)
+	if !raw.drain() && !o.started {
+		w.Header().Set("Connection", "close")
 	}
-	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, codeNotImplemented.errorf("the embedded server does not take bodies in Content-Encoding %s: send it as it is", clip(e))
+	if err == nil {
+		err = o.finish()
 	}
-	user, _, basic := r.BasicAuth()
-	if !basic {
-		user = r.Header.Get("X-ClickHouse-User")
-	}
-	req.database, req.format = r.Header.Get("X-ClickHouse-Database"), r.Header.Get("X-ClickHouse-Format")
-	for name, all := range values {
-		v := all[len(all)-1]
-		switch name {
-		case "query":
-			req.query = v
-		case "database":
-			req.database = v
-		case "default_format":
-			req.format = v
-		case "query_id":
-			if v != "" && len(v) <= maxShortString && !strings.ContainsAny(v, "\r\n") {
-				req.id = v
-			}
-		case "user":
-			user = v
-		case "password", "quota_key", "buffer_size", "wait_end_of_query", "stacktrace", "enable_http_compression", "send_progress_in_http_headers", "http_headers_progress_interval_ms":
-		case "compress", "decompress":
-			if v != "" && v != "0" {
-				return nil, codeNotImplemented.errorf("the embedded server does not speak ClickHouse's own compression over HTTP: leave out %s", name)
-			}
-		case "session_id":
-			return nil, codeNotImplemented.errorf("the embedded server keeps no sessions over HTTP: use the native protocol, whose connections are sessions")
-		default:
-			if p, ok := strings.CutPrefix(name, "param_"); ok {
-				req.params = append(req.params, param{p, v})
-				continue
-			}
-			if len(name) > maxShortString || len(v) > maxValueLength {
-				return nil, codeTooLargeSize.errorf("a setting's name or value is too long")
-			}
-			req.settings = append(req.settings, setting{name: name, value: v, important: true})
-		}
-	}
-	if len(req.settings) > maxSettings {
-		return nil, codeIncorrectData.errorf("a query with more than %d settings", maxSettings)
-	}
-	if user != "" && user != "default" {
-		return nil, codeAuthentication.errorf("the embedded server has no users: connect as default, without a password")
-	}
-	return req, nil
-}
-
-// statement finds the query in the URL, the body or both, and what of the body is an INSERT's data.
-func (req *httpRequest) statement() (statement, io.Reader, error) {
-	var text string
-	st, err := parseStatement(req.query)
+	var gone *clientGone
 	switch {
-	case req.query != "" && err != nil:
-		return st, nil, err
-	case req.query != "" && st.kind == kindInsert:
-		return st, io.MultiReader(strings.NewReader(st.data), req.body), nil
-	case req.query != "":
-		text = req.query + "\n"
-	}
-	prefix, err := io.ReadAll(io.LimitReader(req.body, insertPrefix))
-	if err != nil {
-		return st, nil, err
-	}
-	if len(prefix) == insertPrefix {
-		// Long: if it is an INSERT, its data need not be read here. What cannot be parsed may be cut in the middle.
-		if st, err := parseStatement(text + string(prefix)); err == nil && st.kind == kindInsert && st.format != "" {
-			return st, io.MultiReader(strings.NewReader(st.data), req.body), nil
+	case err == nil:
+	case errors.As(err, &gone):
+		if stalled(err) {
+			h.log.Warn("a client did not read its result, and was cut off", "query", req.id)
 		}
+		o.held.close()
+		o.wire.abort()
+	default:
+		o.fail(asEngineError(err))
 	}
-	rest, err := io.ReadAll(io.LimitReader(req.body, maxQueryLength-insertPrefix+1))
-	if err != nil {
-		return st, nil, err
-	}
-	if len(prefix)+len(rest) > maxQueryLength {
-		return st, nil, errorCode{223, "QUERY_IS_TOO_LARGE"}.errorf("a query of more than %d bytes: insert data with INSERT … FORMAT, which has no limit", maxQueryLength)
-	}
-	st, err = parseStatement(text + string(prefix) + string(rest))
-	return st, strings.NewReader(st.data), err
 }
 
-func (h *httpHandler) run(ctx context.Context, req *httpRequest, out *httpOutput) error {
-	st, data, err := req.statement()
+// seconds is a setting's value that is a number of them; ClickHouse's 30 if it is none.
+func seconds(v string) time.Duration {
+	var n float64
+	if _, err := fmt.Sscanf(v, "%g", &n); err != nil || n <= 0 || n > 86400 {
+		return 30 * time.Second
+	}
+	return time.Duration(n * float64(time.Second))
+}
+
+// run carries a request out, up to the end of its result. The session is free again when it returns, before the client can have read
+// that end.
+func (h *httpHandler) run(r *http.Request, req *httpRequest, o *httpOutput) error {
+	hs, err := h.sessions.acquire(req)
 	if err != nil {
 		return err
 	}
-	if st.kind == kindEmpty {
-		return errorCode{62, "SYNTAX_ERROR"}.errorf("Empty query")
-	}
-	if st.format != "" && st.kind != kindInsert {
-		req.format = st.format
-	}
-	sess, err := openSession(h.eng, req.database)
+	defer func() { h.sessions.release(hs, req.session) }()
+	defer hs.finish()
+	undo, err := hs.begin(req)
+	defer undo()
 	if err != nil {
 		return err
 	}
-	defer sess.close()
-	if err := sess.apply(req.settings); err != nil {
+	opts, err := h.options(hs, req)
+	if err != nil {
 		return err
 	}
-	if req.readonly && sess.applied["readonly"] != "1" { // which allows less still
-		if err := sess.exec("SET readonly = 2"); err != nil {
-			return err
-		}
+	if err := o.configure(r, req, opts); err != nil {
+		return err
+	}
+	st, data, drop, err := h.statement(req, hs)
+	defer drop()
+	if err != nil {
+		return err
+	}
+	if err := st.beyond(); err != nil {
+		return err
+	}
+	ctx := r.Context()
+	if v, given := opts.given["cancel_http_readonly_queries_on_client_close"]; given && !on(v) {
+		ctx = h.base
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := sess.watch(ctx)
+	defer hs.watch(ctx)()
+	if opts.on("send_progress_in_http_headers") && st.kind != kindInsert && !o.quiet && r.ProtoAtLeast(1, 1) && req.raw.drain() {
+		o.mu.Lock()
+		o.takeOver = func() (*progressWire, error) {
+			return takeOver(o.w, o.wire.(*netWire).patience, cancel)
+		}
+		o.mu.Unlock()
+	}
+	switch st.kind {
+	case kindEmpty:
+		return codeSyntaxError.errorf("Empty query")
+	case kindSet:
+		hs.changed = true
+		return hs.change(st.text)
+	}
+	every := summaryEvery
+	if opts.on("send_progress_in_http_headers") {
+		every = max(time.Duration(opts.number("http_headers_progress_interval_ms"))*time.Millisecond, 10*time.Millisecond)
+	}
+	stop := hs.follow(every, o.report)
 	defer stop()
 	if st.kind == kindInsert {
-		s, err := h.insert(ctx, sess, st, req, data)
-		if err == nil {
-			out.summary(s)
-		}
-		return err
+		return insertHTTP(ctx, hs.session, st, req, data, o)
 	}
-	if req.format == "" {
-		req.format = "TabSeparated"
+	return h.result(hs.session, st, req, opts, o)
+}
+
+// statement is what the request asks for, with an INSERT's data; or with the tables of a form, which drop takes away.
+func (h *httpHandler) statement(req *httpRequest, hs *httpSession) (st statement, data io.Reader, drop func(), err error) {
+	if req.boundary == "" {
+		st, data, err = req.statement()
+		return st, data, func() {}, err
 	}
-	out.format = req.format
-	if st.kind == kindSelect && req.rowByRow(st) {
-		s, err := sess.conn.stream(st.text, req.format, req.params)
-		if err == nil {
-			defer s.close()
-			for more := true; more && err == nil; {
-				more, err = s.next(func(chunk []byte, _ stats) error { return out.write(chunk) })
-			}
-			return err
-		}
-		if !notStreamable(err) {
-			return err
-		}
-	}
-	result, s, err := sess.conn.queryParams(st.text, req.format, req.params)
+	drop, err = req.form(hs.session)
 	if err != nil {
-		return err
+		return st, nil, drop, err
 	}
-	out.summary(s)
-	return out.write(result)
+	st, err = parseStatement(req.query)
+	return st, strings.NewReader(st.data), drop, err
 }
 
-// rowByRow says whether the result may go out as the engine makes it. The engine ends its output with every chunk: of any other format
-// that would be several documents one after another, each with its own header and end.
-func (req *httpRequest) rowByRow(st statement) bool {
-	const asArray = "output_format_json_array_of_rows"
-	switch format := strings.ToLower(req.format); format {
-	case "tabseparated", "tsv", "tabseparatedraw", "tsvraw", "csv", "rowbinary", "null":
-		return true
-	case "jsoneachrow", "jsonlines", "ndjson", "jsoncompacteachrow", "jsonstringseachrow", "jsoncompactstringseachrow":
-		return !strings.Contains(st.text, asArray) && !slices.ContainsFunc(req.settings, func(s setting) bool { return s.name == asArray })
-	}
-	return false
-}
-
-// insert feeds data to the engine as it comes.
-func (h *httpHandler) insert(ctx context.Context, sess *session, st statement, req *httpRequest, data io.Reader) (stats, error) {
+// insertHTTP feeds data to the engine as it comes.
+func insertHTTP(ctx context.Context, sess *session, st statement, req *httpRequest, data io.Reader, o *httpOutput) error {
 	format := st.format
 	if format == "" {
 		format = req.format
@@ -286,138 +286,89 @@ func (h *httpHandler) insert(ctx context.Context, sess *session, st statement, r
 	}
 	ins, err := sess.conn.insert(st.text, format, req.params)
 	if err != nil {
-		return stats{}, err
+		return err
 	}
-	_, err = io.CopyBuffer(writerOnly{ins}, struct{ io.Reader }{data}, make([]byte, 256<<10))
-	if err == nil {
-		err = ctx.Err()
+	src := &errorKeeper{r: data}
+	_, err = io.CopyBuffer(writerOnly{ins}, struct{ io.Reader }{src}, make([]byte, wireChunk))
+	if err == nil && ctx.Err() != nil {
+		err, src.err = ctx.Err(), ctx.Err()
 	}
-	var ee *engineError
-	if err != nil && !errors.Is(err, errInsertStopped) && !errors.As(err, &ee) {
-		ins.cancel() // the client has gone in the middle
-		return stats{}, &clientGone{err}
+	if err != nil && src.err != nil && src.err != io.EOF {
+		ins.cancel() // the data ends in the middle
+		return bodyError(src.err)
 	}
 	s, done := ins.done()
 	if done != nil {
-		err = done
+		return done
 	}
-	// Otherwise a client that is still sending would see its connection break before the answer.
-	io.CopyN(io.Discard, data, maxQueryLength)
-	return s, err
-}
-
-// clientGone says that there is nobody left to answer.
-type clientGone struct{ error }
-
-// httpOutput sends a result. The status and the headers go with its first bytes, so that an error before them can still have a
-// status of its own.
-type httpOutput struct {
-	w       http.ResponseWriter
-	h       *httpHandler
-	format  string
-	started bool
-}
-
-func (o *httpOutput) start(format string) {
-	if o.started {
-		return
+	if err != nil {
+		return err
 	}
-	o.started = true
-	if o.format == "" {
-		o.format = format
-	}
-	if o.format != "" {
-		o.w.Header().Set("X-ClickHouse-Format", o.format)
-	}
-	o.w.Header().Set("Content-Type", contentType(o.format))
-	o.w.WriteHeader(http.StatusOK)
-}
-
-func (o *httpOutput) write(p []byte) error {
-	if len(p) == 0 {
-		return nil
-	}
-	o.start("")
-	if _, err := o.w.Write(p); err != nil {
-		return &clientGone{err}
-	}
+	o.total.add(s)
 	return nil
 }
 
-// summary tells what a statement that ran as a whole has done.
-func (o *httpOutput) summary(s stats) {
-	b, err := json.Marshal(map[string]string{
-		"read_rows": fmt.Sprint(s.readRows), "read_bytes": fmt.Sprint(s.readBytes),
-		"written_rows": fmt.Sprint(s.writtenRows), "written_bytes": fmt.Sprint(s.writtenBytes),
-	})
-	if err == nil {
-		o.w.Header().Set("X-ClickHouse-Summary", string(b))
+// result runs a statement and passes its result on: chunk by chunk where that makes one document, else as a whole, which the engine's
+// memory limit bounds.
+func (h *httpHandler) result(sess *session, st statement, req *httpRequest, opts httpOptions, o *httpOutput) error {
+	name := st.format
+	if name == "" {
+		name = req.format
 	}
-}
-
-// message is an exception as ClickHouse writes it over HTTP.
-func (h *httpHandler) message(e *engineError) string {
-	return fmt.Sprintf("%s (version %s (official build))", e.Error(), h.id.version)
-}
-
-func (h *httpHandler) fail(w http.ResponseWriter, e *engineError) {
-	w.Header().Set("X-ClickHouse-Exception-Code", fmt.Sprint(e.code))
-	plain(w, httpStatus(e.code), h.message(e))
-}
-
-func plain(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
-	w.WriteHeader(status)
-	io.WriteString(w, text+"\n")
-}
-
-// httpStatus is the status with which ClickHouse answers an exception of this code.
-func httpStatus(code int32) int {
-	switch code {
-	case 194: // REQUIRED_PASSWORD
-		return http.StatusUnauthorized
-	case 192, 193, 516: // UNKNOWN_USER, WRONG_PASSWORD, AUTHENTICATION_FAILED
-		return http.StatusForbidden
-	case 427, // CANNOT_COMPILE_REGEXP
-		72, 26, 27, 6, 130, 85, 41, 43, 38, 70, 69, 53, // CANNOT_PARSE_…, ILLEGAL_TYPE_OF_ARGUMENT, CANNOT_CONVERT_TYPE, ARGUMENT_OUT_OF_BOUND, TYPE_MISMATCH
-		675, 676, // CANNOT_PARSE_IPV4, CANNOT_PARSE_IPV6
-		441, 467, // CANNOT_PARSE_DOMAIN_VALUE_FROM_STRING, CANNOT_PARSE_BOOL
-		62, 117, 61, 36, 42, 44, 45, 131, 456, 457: // SYNTAX_ERROR, INCORRECT_DATA, BAD_ARGUMENTS, number and kind of arguments, query parameters
-		return http.StatusBadRequest
-	case 60, 46, 47, 50, 56, 81, 115, 63, 73, 16, 511: // UNKNOWN_TABLE, _FUNCTION, _IDENTIFIER, _TYPE, _STORAGE, _DATABASE, _SETTING, _AGGREGATE_FUNCTION, _FORMAT, column, role
-		return http.StatusNotFound
-	case 223: // QUERY_IS_TOO_LARGE
-		return http.StatusRequestEntityTooLarge
-	case 48: // NOT_IMPLEMENTED
-		return http.StatusNotImplemented
-	case 209, 76: // SOCKET_TIMEOUT, CANNOT_OPEN_FILE
-		return http.StatusServiceUnavailable
-	case 159: // TIMEOUT_EXCEEDED
-		return http.StatusRequestTimeout
+	if name == "" {
+		name = "TabSeparated"
 	}
-	return http.StatusInternalServerError
-}
-
-// contentType is the media type of a format.
-func contentType(format string) string {
-	switch f := strings.ToLower(format); {
-	case f == "", strings.HasPrefix(f, "pretty"), f == "vertical", f == "values", f == "null":
-		return "text/plain; charset=UTF-8"
-	case strings.HasPrefix(f, "tabseparated"), strings.HasPrefix(f, "tsv"):
-		return "text/tab-separated-values; charset=UTF-8"
-	case strings.HasPrefix(f, "csv"):
-		if strings.Contains(f, "names") {
-			return "text/csv; charset=UTF-8; header=present"
+	format := h.facts.format(name)
+	if st.returnsRows() {
+		o.describe(format)
+	}
+	parts := newStitcher(name, req.clientRevision)
+	if st.kind == kindSelect && parts != nil && !opts.wholeOnly(st, name) {
+		s, err := sess.conn.stream(st.text, name, req.params)
+		if err == nil {
+			defer s.close()
+			for more := true; more; {
+				more, err = s.next(func(chunk []byte, s stats) error {
+					o.total.add(s)
+					return parts.add(o, chunk)
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return parts.end(o, o.total, time.Since(o.began))
 		}
-		return "text/csv; charset=UTF-8; header=absent"
-	case strings.Contains(f, "eachrow"), f == "ndjson", f == "jsonlines":
-		return "application/x-ndjson; charset=UTF-8"
-	case strings.HasPrefix(f, "json"):
-		return "application/json; charset=UTF-8"
-	case f == "xml":
-		return "application/xml; charset=UTF-8"
-	case f == "markdown":
-		return "text/markdown; charset=UTF-8"
+		if !notStreamable(err) {
+			return err
+		}
 	}
-	return "application/octet-stream"
+	return sess.conn.whole(st.text, name, req.params, func(result []byte, s stats) error {
+		o.total.add(s)
+		if len(result) > 0 {
+			o.describe(format)
+		}
+		native, ok := parts.(nativeStitcher)
+		if !ok {
+			_, err := o.Write(result)
+			return err
+		}
+		for blocks := newSplitter(result); ; {
+			block, err := blocks.next()
+			if block == nil || err != nil {
+				return err
+			}
+			if err := native.add(o, block); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// returnsRows says that a statement has a result, be it empty.
+func (st statement) returnsRows() bool {
+	switch st.first {
+	case "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "CHECK":
+		return true
+	}
+	return st.kind == kindSelect
 }

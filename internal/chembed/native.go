@@ -18,10 +18,14 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 )
 
-// Bounds on how long a client may keep the server waiting.
+// Bounds on how long a client may keep the server waiting, and on what is still taken of one that is shown the door. Within a packet, and
+// for a client that does not read, it is Options.Patience.
 const (
 	handshakeTimeout = 30 * time.Second
-	packetTimeout    = 5 * time.Minute // within a packet, and for a client that does not read
+	leavePatience    = 5 * time.Second
+	leaveBytes       = 256 << 20
+
+	defaultPatience = 5 * time.Minute
 )
 
 // identity is how the server introduces itself.
@@ -36,8 +40,11 @@ type nativeConn struct {
 	id   identity
 	log  *slog.Logger
 	conn net.Conn
-	r    *bufio.Reader
-	w    *bufio.Writer
+
+	patience time.Duration // with a client in the middle of a packet, or one that does not read
+
+	r *bufio.Reader
+	w *bufio.Writer
 
 	sending sync.Mutex // held for a packet: progress is sent from beside the query
 	buf     proto.Buffer
@@ -56,10 +63,10 @@ type nativeConn struct {
 	asked uint64    // and of the rows to read
 }
 
-func newNativeConn(eng *engine, id identity, log *slog.Logger, conn net.Conn) *nativeConn {
-	c := &nativeConn{eng: eng, id: id, log: log, conn: conn}
+func newNativeConn(eng *engine, id identity, log *slog.Logger, conn net.Conn, patience time.Duration) *nativeConn {
+	c := &nativeConn{eng: eng, id: id, log: log, conn: conn, patience: patience}
 	c.r = bufio.NewReaderSize(conn, 256<<10)
-	c.w = bufio.NewWriterSize(deadlineWriter{conn}, 64<<10)
+	c.w = bufio.NewWriterSize(deadlineWriter{conn, patience}, 64<<10)
 	c.plain = bufio.NewReaderSize(compress.NewReader(c.r), 64<<10)
 	c.cp = newBlockCopier(c.r, io.Discard)
 	c.comp = map[compress.Method]*compress.Writer{}
@@ -67,11 +74,14 @@ func newNativeConn(eng *engine, id identity, log *slog.Logger, conn net.Conn) *n
 	return c
 }
 
-// deadlineWriter fails when a client does not read for packetTimeout.
-type deadlineWriter struct{ net.Conn }
+// deadlineWriter fails when a client does not read for as long as patience lasts.
+type deadlineWriter struct {
+	net.Conn
+	patience time.Duration
+}
 
 func (w deadlineWriter) Write(p []byte) (int, error) {
-	if err := w.SetWriteDeadline(time.Now().Add(packetTimeout)); err != nil {
+	if err := w.SetWriteDeadline(time.Now().Add(w.patience)); err != nil {
 		return 0, err
 	}
 	return w.Conn.Write(p)
@@ -102,9 +112,22 @@ func (c *nativeConn) serve(ctx, idle context.Context) {
 	if errors.As(err, &ee) {
 		// Not in step with the client any more: say why, and leave.
 		c.exception(ee)
-		c.w.Flush()
 		c.log.Warn("a client broke the native protocol", "reason", ee.text)
+		c.leave()
 	}
+}
+
+// leave sends what is buffered and takes what the client is still sending for a while: closed at once, the connection would be reset before
+// the client has read why.
+func (c *nativeConn) leave() {
+	c.conn.SetDeadline(time.Now().Add(leavePatience))
+	if c.w.Flush() != nil {
+		return
+	}
+	if tcp, ok := c.conn.(*net.TCPConn); ok {
+		tcp.CloseWrite()
+	}
+	io.CopyN(io.Discard, c.conn, leaveBytes)
 }
 
 func (c *nativeConn) handshake() error {
@@ -161,7 +184,7 @@ func (c *nativeConn) packet(ctx, idle context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.conn.SetReadDeadline(time.Now().Add(packetTimeout))
+	c.conn.SetReadDeadline(time.Now().Add(c.patience))
 	switch proto.ClientCode(code) {
 	case proto.ClientCodePing:
 		c.w.WriteByte(byte(proto.ServerCodePong))
@@ -247,7 +270,8 @@ func (c *nativeConn) run(ctx context.Context, q query) error {
 	}
 	if st.kind == kindInsert {
 		// Clients that read the rows of a text themselves send the text up to them, blanks included.
-		if strings.Trim(st.data, " \t\r\n;") != "" {
+		// Those from before manyTypes send it whole at times, and read the rows of it all the same.
+		if strings.Trim(st.data, " \t\r\n;") != "" && c.rev >= manyTypes {
 			return c.insertInline(st, q.params)
 		}
 		return c.insertRows(st, q)

@@ -12,7 +12,7 @@ import (
 
 // dataPacket reads one data packet, its code included, and passes its block to dst.
 func (c *nativeConn) dataPacket(compressed bool, dst io.Writer) (blockHead, error) {
-	c.conn.SetReadDeadline(time.Now().Add(packetTimeout))
+	c.conn.SetReadDeadline(time.Now().Add(c.patience))
 	code, err := c.r.ReadByte()
 	if err != nil {
 		return blockHead{}, unexpected(err)
@@ -104,7 +104,7 @@ func (c *nativeConn) insertRows(st statement, q query) error {
 			ins.cancel()
 		}
 	}()
-	if err := c.send(proto.ServerCodeData, encodeHeader(cols), q.compress); err != nil {
+	if err := c.send(proto.ServerCodeData, encodeHeader(known(cols, c.rev)), q.compress); err != nil {
 		return err
 	}
 	for {

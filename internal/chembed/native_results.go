@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -46,19 +46,20 @@ func (c *nativeConn) follow(res *result) (stop func()) {
 
 // rows sends the rows of a statement.
 func (c *nativeConn) rows(ctx context.Context, st statement, q query, res *result) error {
-	send := func(chunk []byte, s stats) error { return c.chunk(ctx, q, c.out, chunk, s, res) }
+	var old oldClient
+	defer old.close()
+	send := func(chunk []byte, s stats) error {
+		chunk, out, err := old.take(c, chunk)
+		if err != nil {
+			return err
+		}
+		return c.chunk(ctx, q, out, chunk, s, res)
+	}
 	streamed := false
 	if st.kind == kindSelect {
-		s, err := c.sess.conn.stream(st.plain, "Native", q.params)
-		switch {
+		switch err := c.sess.streamNative(st, q.params, send); {
 		case err == nil:
 			streamed = true
-			defer s.close()
-			for more := true; more; {
-				if more, err = s.next(send); err != nil {
-					return err
-				}
-			}
 		case !notStreamable(err):
 			return err
 		}
@@ -86,11 +87,11 @@ func (c *nativeConn) rows(ctx context.Context, st statement, q query, res *resul
 	if res.blocks > 0 {
 		return nil
 	}
-	cols, err := c.sess.header(st)
+	cols, err := c.sess.header(st, q.params)
 	if err != nil || len(cols) == 0 {
 		return err
 	}
-	return c.send(proto.ServerCodeData, encodeHeader(cols), q.compress)
+	return c.send(proto.ServerCodeData, encodeHeader(known(cols, c.rev)), q.compress)
 }
 
 // chunk sends what the engine gave in one piece: a block, or more.
@@ -179,14 +180,14 @@ func (c *nativeConn) rowsWithTotals(ctx context.Context, st statement, q query, 
 			if err != nil || rows == nil {
 				return err
 			}
-			return c.chunk(ctx, q, tt.out, rows, st, res)
+			return c.chunk(ctx, q, tt.conv.out, rows, st, res)
 		})
 		if err != nil {
 			return err
 		}
 	}
 	if res.blocks == 0 && tt.cols != nil {
-		if err := c.send(proto.ServerCodeData, encodeHeader(tt.cols), q.compress); err != nil {
+		if err := c.send(proto.ServerCodeData, encodeHeader(known(tt.cols, c.rev)), q.compress); err != nil {
 			return err
 		}
 	}
@@ -201,7 +202,7 @@ func (c *nativeConn) rowsWithTotals(ctx context.Context, st statement, q query, 
 		if err != nil {
 			return err
 		}
-		block, _, err := tt.out.block(native)
+		block, _, err := tt.conv.out.block(native)
 		if err != nil {
 			return err
 		}
@@ -218,8 +219,7 @@ type totalsReader struct {
 	rev  int
 
 	cols             []column
-	structure        string
-	out              *transcoder
+	conv             *converter
 	totals, extremes [][]byte
 }
 
@@ -252,30 +252,17 @@ func (t *totalsReader) meta(line []byte) error {
 	if err := json.Unmarshal(line, &m); err != nil {
 		return fmt.Errorf("read the columns of a result with totals: %w", err)
 	}
-	t.out = newTranscoder(t.rev)
-	t.out.cp.rename = []string{}
-	var parts []string
-	for i, col := range m.Meta {
+	for _, col := range m.Meta {
 		t.cols = append(t.cols, column{col.Name, col.Type})
-		t.out.cp.rename = append(t.out.cp.rename, col.Name)
-		parts = append(parts, fmt.Sprintf("c%d %s", i, col.Type)) // names may come twice
 	}
-	t.structure = strings.Join(parts, ", ")
+	t.conv = newConverter(t.conn, "JSONCompactStringsEachRow", t.cols, t.rev)
 	return nil
 }
 
 // convert makes one Native block of rows as texts.
 func (t *totalsReader) convert(lines [][]byte) ([]byte, error) {
-	if t.cols == nil {
-		return nil, fmt.Errorf("a result with totals has rows before its columns")
+	if t.conv == nil {
+		return nil, errors.New("a result with totals has rows before its columns")
 	}
-	native, _, err := t.conn.queryParams("SELECT * FROM format(JSONCompactStringsEachRow, {structure:String}, {rows:String}) SETTINGS max_block_size = 1000000000, "+
-		"max_threads = 1, allow_suspicious_low_cardinality_types = 1, allow_suspicious_variant_types = 1, allow_suspicious_types_in_order_by = 1", "Native",
-		[]param{{"structure", escapeText(t.structure)}, {"rows", escapeText(string(bytes.Join(lines, []byte("\n"))))}})
-	return native, err
-}
-
-// escapeText is s as the engine takes the text of a parameter.
-func escapeText(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`).Replace(s)
+	return t.conv.convert(bytes.Join(lines, []byte("\n")))
 }

@@ -407,3 +407,47 @@ func TestTimeout(t *testing.T) {
 		t.Errorf("%d queries run", n)
 	}
 }
+
+// TestZones: a DateTime has its zone, wherever its table is.
+func TestZones(t *testing.T) {
+	t.Parallel()
+	c := open(t, chtest.Start(t), func(o *clickhouse.Options) { o.MaxOpenConns = 1 })
+	mustExec(t, c, "CREATE TABLE z (d DateTime('Asia/Shanghai'), e DateTime('Asia/Tokyo'), n DateTime) ENGINE = Memory")
+	mustExec(t, c, "INSERT INTO z VALUES ('2026-01-01 08:00:00', '2026-01-01 09:00:00', '2026-01-01 00:00:00')")
+	mustExec(t, c, "CREATE TEMPORARY TABLE mine AS SELECT * FROM z")
+	mustExec(t, c, "CREATE TEMPORARY TABLE shadowed (d DateTime('Europe/Berlin'), e DateTime('Asia/Tokyo'), n DateTime)")
+	mustExec(t, c, "CREATE TABLE shadowed (d DateTime('Europe/Berlin')) ENGINE = Memory")
+	mustExec(t, c, "INSERT INTO shadowed SELECT * FROM z")
+	for _, row := range []struct{ sql, want string }{
+		{"SELECT d, e, n FROM z", "DateTime('Asia/Shanghai') DateTime('Asia/Tokyo') DateTime 2026-01-01 08:00:00 +0800 CST"},
+		{"SELECT d, e, n FROM z WHERE n > {from:DateTime} -- all", "DateTime('Asia/Shanghai') DateTime('Asia/Tokyo') DateTime 2026-01-01 08:00:00 +0800 CST"},
+		{"SELECT d, e, n FROM mine", "DateTime('Asia/Shanghai') DateTime('Asia/Tokyo') DateTime 2026-01-01 08:00:00 +0800 CST"},
+		{"SELECT d, e, n FROM shadowed", "DateTime('Europe/Berlin') DateTime('Asia/Tokyo') DateTime 2026-01-01 01:00:00 +0100 CET"},
+		{"SELECT d, e, n FROM z WHERE n > now() + 1000000000", "DateTime('Asia/Shanghai') DateTime('Asia/Tokyo') DateTime"},
+	} {
+		ctx := clickhouse.Context(t.Context(), clickhouse.WithParameters(clickhouse.Parameters{"from": "2020-01-01 00:00:00"}))
+		r, err := c.Query(ctx, row.sql)
+		if err != nil {
+			t.Errorf("%s: %v", row.sql, err)
+			continue
+		}
+		var got []string
+		for _, ct := range r.ColumnTypes() {
+			got = append(got, ct.DatabaseTypeName())
+		}
+		for r.Next() {
+			var d, e, n time.Time
+			if err := r.Scan(&d, &e, &n); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, d.String())
+			if !d.Equal(e) || !d.Equal(n) {
+				t.Errorf("%s: %v, %v, %v", row.sql, d, e, n)
+			}
+		}
+		if got := strings.Join(got, " "); got != row.want || r.Err() != nil {
+			t.Errorf("%s: got %s, %v, want %s", row.sql, got, r.Err(), row.want)
+		}
+		r.Close()
+	}
+}

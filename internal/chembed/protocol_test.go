@@ -2,8 +2,10 @@ package chembed_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/ClickHouse/ch-go/compress"
 	"github.com/ClickHouse/ch-go/proto"
+	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/huoma/huoma/internal/chembed"
 	"github.com/huoma/huoma/internal/chembed/chtest"
@@ -401,4 +404,55 @@ func (c *rawClient) u64s(n int) (all []uint64) {
 		c.t.Fatalf("%d rows, want %d", b.Rows, n)
 	}
 	return col
+}
+
+// TestSlowClients: who stops reading, or sending in the middle of something, is not waited for for ever, and holds up nobody.
+func TestSlowClients(t *testing.T) {
+	t.Parallel()
+	s, err := chembed.New(chembed.Options{DataDir: t.TempDir(), Patience: 300 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(context.Background()) })
+	c := open(t, s)
+	mustExec(t, c, "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
+	reader := rawDial(t, s)
+	reader.hello()
+	reader.send(rawQuery("SELECT number, 'of those that do not read' FROM numbers(1000000000)", proto.CompressionDisabled), rawEnd())
+	sender := rawDial(t, s)
+	sender.hello()
+	sender.send(rawQuery("INSERT INTO t VALUES", proto.CompressionDisabled), rawEnd())
+	sender.header()
+	sender.send([]byte{2, 0, 1, 0, 2, 0xFF, 0xFF, 0xFF, 0xFF, 0, 1, 1, 1, 'a', 6, 'U', 'I', 'n', 't', '6', '4', 7})
+	asker := rawDial(t, s)
+	asker.hello()
+	asker.send(rawQuery("SELECT 1", proto.CompressionDisabled)[:20])
+	until(t, func() bool { return count(t, c, "SELECT count() FROM system.processes") == 1 })
+	for name, slow := range map[string]*rawClient{"sender": sender, "asker": asker} {
+		if _, err := io.Copy(io.Discard, slow.conn); err != nil {
+			t.Errorf("the %s's connection: %v", name, err)
+		}
+	}
+	if n := count(t, c, "SELECT count() FROM t"); n != 0 {
+		t.Errorf("%d rows of half an insert", n)
+	}
+}
+
+// TestLongQuery: a query of 50 MB is refused while it is being sent, and its client reads why.
+func TestLongQuery(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	c := open(t, s)
+	before := rss(t, s)
+	err := c.Exec(t.Context(), "SELECT 1 /*"+strings.Repeat("x", 50<<20)+"*/")
+	if ex := (*clickhouse.Exception)(nil); !errors.As(err, &ex) || ex.Code != 131 || !strings.Contains(ex.Message, "at most") {
+		t.Errorf("got %v", err)
+	}
+	ctx := clickhouse.Context(t.Context(), clickhouse.WithSettings(clickhouse.Settings{"max_query_size": 16 << 20}))
+	if err := c.Exec(ctx, "SELECT 1 /*"+strings.Repeat("x", 10<<20)+"*/"); err != nil {
+		t.Errorf("a query of 10 MB: %v", err)
+	}
+	if after := rss(t, s); after-before > 200<<20 {
+		t.Errorf("the engine grew from %d to %d MiB", before>>20, after>>20)
+	}
 }

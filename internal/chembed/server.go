@@ -44,6 +44,9 @@ type Options struct {
 	// ChildCommand.
 	Exe  string
 	Args []string
+	// Patience is how long a client may stop sending in the middle of something, or not read what it is sent, before its connection is
+	// closed. 0 means 5 minutes.
+	Patience time.Duration
 	// Log gets the engine process's starts, ends and error lines. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -76,6 +79,9 @@ func New(opts Options) (*Server, error) {
 	}
 	if opts.DataDir, err = filepath.Abs(opts.DataDir); err != nil {
 		return nil, err
+	}
+	if opts.Patience <= 0 {
+		opts.Patience = defaultPatience
 	}
 	if opts.Exe == "" {
 		if opts.Exe, err = os.Executable(); err != nil {
@@ -214,7 +220,7 @@ func (s *Server) runOnce() error {
 		return fmt.Errorf("hand down the listener: %w", err)
 	}
 	defer web.Close()
-	cfg, err := json.Marshal(childConfig{Library: s.opts.Library, DataDir: s.opts.DataDir})
+	cfg, err := json.Marshal(childConfig{Library: s.opts.Library, DataDir: s.opts.DataDir, Patience: s.opts.Patience})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package chembed
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -30,6 +31,7 @@ type session struct {
 	id   string // in log_comment, by which the running query is found and killed
 
 	extremes bool              // SET by the client: every result has them
+	database string            // the current one
 	applied  map[string]string // settings of the last query which are still in force
 	original map[string]string // what they were before, as SQL; "" for a name the engine does not know
 }
@@ -49,6 +51,7 @@ func (s *session) open(database string) (err error) {
 		return err
 	}
 	s.applied, s.original = map[string]string{}, map[string]string{}
+	s.database = database
 	if err = s.mark(); err == nil && database != "" && database != "default" {
 		err = s.exec("USE " + quoteName(database))
 	}
@@ -154,8 +157,9 @@ func (s *session) change(sql string) error {
 	if err := s.exec(sql); err != nil {
 		return err
 	}
-	if out, _, err := s.conn.query("SELECT getSetting('extremes')", "RawBLOB"); err == nil {
-		s.extremes = string(out) == "true"
+	if out, _, err := s.conn.query("SELECT getSetting('extremes'), currentDatabase()", "RawBLOB"); err == nil {
+		s.extremes = bytes.HasPrefix(out, []byte("true"))
+		s.database = strings.TrimPrefix(strings.TrimPrefix(string(out), "true"), "false")
 	}
 	// Refused where the client has just made the session read-only: it stays marked unless it chose that very setting.
 	_ = s.mark()
@@ -239,11 +243,10 @@ func (e *engine) kill(id string) {
 type column struct{ name, typ string }
 
 // header returns the columns of a result that had no rows: the engine writes no block at all for it.
-func (s *session) header(st statement) ([]column, error) {
+func (s *session) header(st statement, params []param) ([]column, error) {
 	switch st.first {
 	case "SELECT", "WITH", "(", "FROM", "VALUES":
-		// The line break ends a comment at the end of the query.
-		return s.describe("DESCRIBE TABLE (" + st.plain + "\n)")
+		return s.describeQuery(st, params)
 	case "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS":
 		// Asking again is free of effects, and cheap: the answer is empty.
 		out, _, err := s.conn.query(st.plain, "JSONCompact")
@@ -269,8 +272,8 @@ func (s *session) describe(sql string) ([]column, error) {
 	return cols, err
 }
 
-func (s *session) describeAll(sql string) (ordinary, all []column, err error) {
-	out, _, err := s.conn.query(sql, "JSONCompactEachRow")
+func (s *session) describeAll(sql string, params ...param) (ordinary, all []column, err error) {
+	out, _, err := s.conn.queryParams(sql, "JSONCompactEachRow", params)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -34,7 +34,7 @@ func newTranscoder(rev int) *transcoder {
 // block returns the first block of native as the client reads it, without block info, and what follows it. What it returns is
 // valid until the next call. Where nothing has to be changed, all of native is taken for one block.
 func (t *transcoder) block(native []byte) (block, rest []byte, err error) {
-	if !t.cp.flagsOut && t.cp.rename == nil {
+	if !t.cp.flagsOut && t.cp.rename == nil && t.cp.retype == nil {
 		return native, nil, nil
 	}
 	t.raw.Reset(native)
