@@ -255,7 +255,10 @@ func (c *chgoClient) copyRows(ctx context.Context, query, into string, settings 
 	insert := func(ctx context.Context) error {
 		var input proto.Input
 		for i, col := range r.data {
-			name, _, _ := strings.Cut(r.cols[i], " ")
+			name, typ, _ := strings.Cut(r.cols[i], " ")
+			if strings.Contains(typ, "Decimal") {
+				col = &proto.ColAuto{Data: col, DataType: proto.ColumnType(typ)} // its own name has no scale
+			}
 			input = append(input, proto.InputColumn{Name: name, Data: col})
 		}
 		return writer.Do(ctx, ch.Query{Body: into + " VALUES", Input: input, Settings: chgoSettings(settings)})

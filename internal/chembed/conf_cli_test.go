@@ -189,6 +189,9 @@ func (c *curlClient) ask(ctx context.Context, q *confQuery) answer {
 		values.Set("session_id", c.database+strconv.Itoa(c.sessions))
 	}
 	for _, sql := range q.before {
+		if strings.HasPrefix(sql, "USE ") {
+			values.Del("database") // it would be used again
+		}
 		if _, refused := c.post(ctx, values, sql); refused != nil {
 			return answer{err: refused}
 		}
@@ -298,11 +301,11 @@ func (c *cliClient) exec(ctx context.Context, sql string, settings map[string]st
 
 // copyRows pipes one client's output into another's insert, as people copy tables.
 func (c *cliClient) copyRows(ctx context.Context, query, into string, settings map[string]string) *refusal {
-	out, refused := c.run(ctx, "", append(c.settings(settings), "--query", query+" FORMAT Native")...)
+	out, refused := c.run(ctx, "", append(c.settings(settings), "--query", query+" FORMAT TabSeparated")...)
 	if refused != nil {
 		return refused
 	}
-	return c.send(ctx, into, "Native", out, settings)
+	return c.send(ctx, into, "TabSeparated", out, settings)
 }
 
 func (c *cliClient) send(ctx context.Context, into, format string, data []byte, settings map[string]string) *refusal {
