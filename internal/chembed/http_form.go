@@ -80,10 +80,10 @@ func (req *httpRequest) table(sess *session, name string, data io.Reader) (drop 
 // tableColumns reads what a request says of an external table's columns: names and types, or types alone.
 func tableColumns(table, structure, types string) ([]column, error) {
 	text, named := structure, true
-	if text == "" {
+	if strings.TrimSpace(text) == "" {
 		text, named = types, false
 	}
-	if text == "" {
+	if strings.TrimSpace(text) == "" {
 		return nil, codeBadRequest.errorf("neither structure nor types have been provided for external table %s: use the parameters %s_structure or %s_types", clip(table), clipPlain(table), clipPlain(table))
 	}
 	_, fields, err := splitType("Tuple(" + text + ")")

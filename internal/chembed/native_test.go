@@ -144,43 +144,49 @@ func TestEveryType(t *testing.T) {
 	for name, comp := range compressions() {
 		t.Run(name, func(t *testing.T) {
 			c := open(t, s, func(o *clickhouse.Options) { o.Compression = comp })
-			mustExec(t, c, "DROP TABLE IF EXISTS t")
-			mustExec(t, c, "CREATE TABLE t ("+everyColumn+") ENGINE = MergeTree ORDER BY u32")
-			b, err := c.PrepareBatch(t.Context(), "INSERT INTO t")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer b.Close()
-			const rows = 300
-			for i := range rows {
-				row := everyRow(i)
-				if err := b.AppendStruct(&row); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := b.Send(); err != nil {
-				t.Fatal(err)
-			}
-			var got []everyType
-			if err := c.Select(t.Context(), &got, "SELECT * FROM t ORDER BY u32"); err != nil {
-				t.Fatal(err)
-			}
-			if len(got) != rows {
-				t.Fatalf("got %d rows, want %d", len(got), rows)
-			}
-			for i := range rows {
-				g, w := reflect.ValueOf(got[i]), reflect.ValueOf(everyRow(i))
-				for f := range g.NumField() {
-					if gf, wf := fmt.Sprint(show(g.Field(f))), fmt.Sprint(show(w.Field(f))); gf != wf {
-						t.Fatalf("row %d, column %s: got %s, want %s", i, g.Type().Field(f).Tag.Get("ch"), gf, wf)
-					}
-				}
-			}
-			// The engine itself must see what was sent, not only what comes back.
-			if n := count(t, c, "SELECT count() FROM t WHERE lc = concat('lc', toString(u32 % 3)) AND toString(dtsh) = '2026-07-01 20:30:59.123456' AND mlc['k'] = concat('值 ', toString(u32)) AND length(an) = 2"); n != rows {
-				t.Errorf("the engine finds %d of %d rows", n, rows)
-			}
+			everyTypeThere(t, c)
 		})
+	}
+}
+
+// everyTypeThere inserts rows of every type and reads them back.
+func everyTypeThere(t testing.TB, c clickhouse.Conn) {
+	t.Helper()
+	mustExec(t, c, "DROP TABLE IF EXISTS t")
+	mustExec(t, c, "CREATE TABLE t ("+everyColumn+") ENGINE = MergeTree ORDER BY u32")
+	b, err := c.PrepareBatch(t.Context(), "INSERT INTO t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	const rows = 300
+	for i := range rows {
+		row := everyRow(i)
+		if err := b.AppendStruct(&row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Send(); err != nil {
+		t.Fatal(err)
+	}
+	var got []everyType
+	if err := c.Select(t.Context(), &got, "SELECT * FROM t ORDER BY u32"); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != rows {
+		t.Fatalf("got %d rows, want %d", len(got), rows)
+	}
+	for i := range rows {
+		g, w := reflect.ValueOf(got[i]), reflect.ValueOf(everyRow(i))
+		for f := range g.NumField() {
+			if gf, wf := fmt.Sprint(show(g.Field(f))), fmt.Sprint(show(w.Field(f))); gf != wf {
+				t.Fatalf("row %d, column %s: got %s, want %s", i, g.Type().Field(f).Tag.Get("ch"), gf, wf)
+			}
+		}
+	}
+	// The engine itself must see what was sent, not only what comes back.
+	if n := count(t, c, "SELECT count() FROM t WHERE lc = concat('lc', toString(u32 % 3)) AND toString(dtsh) = '2026-07-01 20:30:59.123456' AND mlc['k'] = concat('值 ', toString(u32)) AND length(an) = 2"); n != rows {
+		t.Errorf("the engine finds %d of %d rows", n, rows)
 	}
 }
 
