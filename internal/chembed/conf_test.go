@@ -99,7 +99,8 @@ func TestConformance(t *testing.T) {
 		return
 	}
 	c.server = chtest.Start(t)
-	all := ways(c.server, startJS(t))
+	js := startJS(t)
+	all := ways(c.server, js)
 	t.Run("clients", func(t *testing.T) {
 		for _, w := range all {
 			t.Run(w.name, func(t *testing.T) {
@@ -110,6 +111,18 @@ func TestConformance(t *testing.T) {
 		t.Run("formats", func(t *testing.T) {
 			t.Parallel()
 			c.formats(t, direct{t, oracle})
+		})
+		t.Run("cancels", func(t *testing.T) {
+			t.Parallel()
+			c.cancels(t, js)
+		})
+		t.Run("progress", func(t *testing.T) {
+			t.Parallel()
+			c.progress(t)
+		})
+		t.Run("crowd", func(t *testing.T) {
+			t.Parallel()
+			c.crowd(t)
 		})
 	})
 	for name, n := range c.ran {

@@ -13,6 +13,7 @@ const { Readable } = require('node:stream')
 const { ClickHouseLogLevel, createClient } = require('@clickhouse/client')
 
 const clients = new Map()
+const aborts = new Map() // by query
 
 // clientOf returns the one client of a database and a session.
 function clientOf({ url, database, session, compress }) {
@@ -75,16 +76,18 @@ const methods = {
     for await (const chunk of stream) part(chunk.toString())
   },
 
-  // cancel begins a query and aborts it after its first row.
-  async cancel(client, c) {
+  // cancellable begins a query that abort gives up.
+  async cancellable(client, c) {
     const abort = new AbortController()
+    aborts.set(c.query, abort)
     const result = await client.query({
       query: c.query, format: c.format, clickhouse_settings: c.settings, abort_signal: abort.signal,
     })
-    for await (const rows of result.stream()) {
-      if (rows.length > 0) break
-    }
-    abort.abort()
+    for await (const rows of result.stream()) rows.length
+  },
+
+  async abort(client, c) {
+    aborts.get(c.query).abort()
   },
 }
 
