@@ -46,7 +46,7 @@ func (c *chgoClient) close() {
 }
 
 func (c *chgoClient) ask(ctx context.Context, q *confQuery) answer {
-	conn, err := c.connect(ctx, len(q.before) > 0)
+	conn, err := c.connect(ctx, q.inSession())
 	if err != nil {
 		return failed(err)
 	}

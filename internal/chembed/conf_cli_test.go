@@ -184,9 +184,10 @@ func newCurlClient(t testing.TB, s *chembed.Server, database string, extra ...st
 
 func (c *curlClient) ask(ctx context.Context, q *confQuery) answer {
 	values := url.Values{"database": {c.database}}
-	if len(q.before) > 0 {
+	if q.inSession() {
 		c.sessions++
 		values.Set("session_id", c.database+strconv.Itoa(c.sessions))
+		values.Set("session_timeout", sessionTimeout)
 	}
 	for _, sql := range q.before {
 		if strings.HasPrefix(sql, "USE ") {

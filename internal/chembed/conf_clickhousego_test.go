@@ -50,7 +50,7 @@ func newGoClient(t testing.TB, s *chembed.Server, protocol clickhouse.Protocol, 
 		own := opts
 		if protocol == clickhouse.HTTP {
 			n++
-			own.Settings = clickhouse.Settings{"session_id": database + "_" + strconv.Itoa(n)}
+			own.Settings = clickhouse.Settings{"session_id": database + "_" + strconv.Itoa(n), "session_timeout": sessionTimeout}
 		}
 		return clickhouse.Open(&own)
 	}
@@ -59,7 +59,7 @@ func newGoClient(t testing.TB, s *chembed.Server, protocol clickhouse.Protocol, 
 
 func (c *goClient) ask(ctx context.Context, q *confQuery) answer {
 	conn := c.conn
-	if len(q.before) > 0 {
+	if q.inSession() {
 		own, err := c.session()
 		if err != nil {
 			return failed(err)

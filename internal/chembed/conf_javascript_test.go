@@ -176,7 +176,7 @@ func newJSClient(r *jsRunner, s *chembed.Server, compress bool, database string)
 
 func (c *jsClient) ask(ctx context.Context, q *confQuery) answer {
 	base := c.base
-	if len(q.before) > 0 {
+	if q.inSession() {
 		c.sessions++
 		base.Session = base.Database + strconv.Itoa(c.sessions)
 	}
