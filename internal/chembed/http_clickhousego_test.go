@@ -111,7 +111,7 @@ func httpErrors(t *testing.T, c clickhouse.Conn) {
 		{"SELECT * FROM nope", 60, 404, "nope"},
 		{"SELEC 1", 62, 400, "Syntax error"},
 		{"SELECT throwIf(number = 3, 'boom') FROM numbers(10)", 395, 500, "boom"},
-		{"SELECT throwIf(number = 600000, 'late'), rand(), rand64(1) FROM numbers(1000000) SETTINGS max_block_size = 1000", 395, 0, "late"},
+		{"SELECT throwIf(number = 100000, 'late'), rand(), rand64(1) FROM numbers(200000) SETTINGS max_block_size = 1000", 395, 0, "late"},
 		{"SELECT sleep(3) SETTINGS max_execution_time = 0.2", 159, 408, ""},
 		{"GRANT SELECT ON t TO alice", 344, 500, "no users"},
 	} {
@@ -180,7 +180,7 @@ func httpLarge(t *testing.T, c clickhouse.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const rows = 300_000
+	const rows = 50_000
 	for i := range rows {
 		if err := b.Append(uint64(i), fmt.Sprint("row ", i)); err != nil {
 			t.Fatal(err)
@@ -220,7 +220,7 @@ func httpFormats(t *testing.T, c clickhouse.Conn) {
 	if b, err := io.ReadAll(r); err != nil || string(b) != "{\"a\":1,\"s\":\"x\"}\n{\"a\":2,\"s\":\"y\"}\n" {
 		t.Errorf("a format of its own: got %q, %v", b, err)
 	}
-	late, err := c.QueryFormat(t.Context(), "CSV", "SELECT throwIf(number = 90000, 'late'), rand(), rand64(1), repeat('x', 20) FROM numbers(1000000) SETTINGS max_block_size = 1000")
+	late, err := c.QueryFormat(t.Context(), "CSV", "SELECT throwIf(number = 40000, 'late'), rand(), rand64(1), repeat('x', 20) FROM numbers(200000) SETTINGS max_block_size = 1000")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func TestHTTPCodings(t *testing.T) {
 	t.Parallel()
 	s := chtest.Start(t)
 	do(t, s, "POST", q("CREATE TABLE t (coding String, s String) ENGINE = MergeTree ORDER BY coding"), "")
-	value := strings.Repeat("0123456789", 30_000)
+	value := strings.Repeat("0123456789", 10_000)
 	for _, coding := range []string{"", "gzip", "deflate", "br", "zstd", "lz4"} {
 		for _, method := range []string{"", "LZ4", "ZSTD", "NONE"} {
 			name := coding + "+" + method
@@ -114,7 +114,7 @@ func TestHTTPBadInput(t *testing.T) {
 		{"NUL in a parameter", "/?query=SELECT+1&a%00b=1", "", "", "Code: 115. ", 404},
 		{"a parameter that cannot be read", "/?query=SELECT+1&a=%zz", "", "", "Code: 36. DB::Exception: the URL's parameters cannot be read: ", 400},
 		{"a query of 50 MB", "/", "SELECT '" + strings.Repeat("x", 50<<20) + "'", "", "Code: 229. DB::Exception: a query of more than 16777216 bytes: ", 413},
-		{"a small body that is large", "/", encode(t, "gzip", "SELECT '"+strings.Repeat("x", 50<<20)+"'"), "gzip", "Code: 229. ", 413},
+		{"a small body that is large", "/", encode(t, "zstd", "SELECT '"+strings.Repeat("x", 17<<20)+"'"), "zstd", "Code: 229. ", 413},
 		{"a form without a boundary", "/", "x", "form", "Code: 117. DB::Exception: the Content-Type multipart/form-data names no boundary", 400},
 		{"users", q("CREATE USER alice"), "", "", "Code: 344. DB::Exception: the embedded server has no users: ", 500},
 	} {
@@ -236,7 +236,7 @@ func TestHTTPConcurrent(t *testing.T) {
 		wg.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
 			defer client.CloseIdleConnections()
-			for n := range 3 {
+			for n := range 2 {
 				resp, err := client.Post("http://"+s.HTTPAddr()+q("INSERT INTO t FORMAT CSV"), "", strings.NewReader(fmt.Sprintf("%d,%d\n", w, n)))
 				if err != nil {
 					t.Error(err)
