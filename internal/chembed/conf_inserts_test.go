@@ -45,18 +45,16 @@ const (
 	showAll    = `SELECT a, b, m, al, f FROM {t}`
 )
 
-var noEphemeral = unknown{cliName: "18.16 does not know EPHEMERAL in what it is told of the table"}
-
 var inserts = []confInsert{
 	// Text.
 	{id: "VALUES", table: plainTable, sql: []string{`INSERT INTO {t} VALUES (1, 'x', 1.5, '2026-01-01 00:00:00'), (2, 'it''s', NULL, '2026-01-02 00:00:00')`}},
 	{id: "VALUES of columns", table: plainTable, sql: []string{`INSERT INTO {t} (b, a) VALUES ('x', 1), ('y', 2)`}},
 	{id: "VALUES of expressions", table: plainTable, sql: []string{`INSERT INTO {t} (a, b) VALUES (1 + 2, upper('x')), (toUInt32('7'), concat('a', 'b'))`}},
-	{id: "VALUES over lines", table: plainTable, sql: []string{"INSERT INTO {t} (a, b)\nVALUES\n  (1, 'one;'),\n  (2, '-- two')\n;"}, unknown: unknown{cliName: "18.16 takes the semicolon for data"}},
+	{id: "VALUES over lines", table: plainTable, sql: []string{"INSERT INTO {t} (a, b)\nVALUES\n  (1, 'one;'),\n  (2, '-- two')\n;"}},
 	{id: "INTO TABLE", table: plainTable, sql: []string{`INSERT INTO TABLE {t} (a) VALUES (5)`}},
 	{id: "INSERT SELECT", table: plainTable, sql: []string{`INSERT INTO {t} SELECT id, site, v, ts FROM hits WHERE id < 50`}},
 	{id: "INSERT SELECT of columns", table: plainTable, sql: []string{`INSERT INTO {t} (b, a) SELECT toString(number), number FROM numbers(10)`}},
-	{id: "INSERT WITH", table: plainTable, sql: []string{`INSERT INTO {t} (a) WITH 13 AS x SELECT x`}, unknown: oldSyntax},
+	{id: "INSERT WITH", table: plainTable, sql: []string{`INSERT INTO {t} (a) WITH 13 AS x SELECT x`}},
 	{id: "INSERT of a UNION", table: plainTable, sql: []string{`INSERT INTO {t} (a) SELECT * FROM (SELECT 1 AS x UNION ALL SELECT 2)`}},
 	{id: "INSERT SELECT of no rows", table: plainTable, sql: []string{`INSERT INTO {t} SELECT id, site, v, ts FROM hits WHERE 0`}},
 	{id: "inline JSONEachRow", table: plainTable, sql: []string{"INSERT INTO {t} FORMAT JSONEachRow {\"a\": 1, \"b\": \"x\"}\n{\"a\": 2}\n{\"a\": 3, \"d\": \"2026-01-01 00:00:00\"}"}},
@@ -64,19 +62,19 @@ var inserts = []confInsert{
 	{id: "inline TSV", table: plainTable, sql: []string{"INSERT INTO {t} (a, b) FORMAT TabSeparated\n1\tx\\ty\n2\tz\n"}},
 	{id: "inline Values", table: plainTable, sql: []string{"INSERT INTO {t} (a, b) FORMAT Values (1, 'x'), (2, 'y')"}},
 	{id: "with settings", table: plainTable, sql: []string{"INSERT INTO {t} (a) SETTINGS max_insert_threads = 1 VALUES (1)"}, unknown: oldSyntax},
-	{id: "into null", table: plainTable, sql: []string{"INSERT INTO TABLE FUNCTION null('a UInt8') SELECT 1"}, unknown: unknown{cliName: since}},
+	{id: "into null", table: plainTable, sql: []string{"INSERT INTO TABLE FUNCTION null('a UInt8') SELECT 1"}},
 	{id: "names of other alphabets", table: "CREATE TABLE {t} (`a b` UInt8, `активный` String) ENGINE = MergeTree ORDER BY tuple()", sql: []string{"INSERT INTO {t} (`активный`, `a b`) VALUES ('да', 1)"}},
 
 	// Defaults.
-	{id: "defaults", table: defaults, sql: []string{`INSERT INTO {t} (a) VALUES (1), (2)`}, show: showAll, unknown: noEphemeral},
-	{id: "EPHEMERAL", table: defaults, sql: []string{`INSERT INTO {t} (a, e) VALUES (1, 40)`}, show: showAll, unknown: noEphemeral},
-	{id: "rows of columns", table: defaults, rows: `SELECT toUInt32(number) AS a, 'given' AS b FROM numbers(3)`, into: `INSERT INTO {t} (a, b)`, show: showAll, unknown: noEphemeral},
-	{id: "rows of EPHEMERAL", table: defaults, rows: `SELECT toUInt32(number) AS a, toUInt8(number * 2) AS e FROM numbers(3)`, into: `INSERT INTO {t} (a, e)`, show: showAll, unknown: noEphemeral},
+	{id: "defaults", table: defaults, sql: []string{`INSERT INTO {t} (a) VALUES (1), (2)`}, show: showAll},
+	{id: "EPHEMERAL", table: defaults, sql: []string{`INSERT INTO {t} (a, e) VALUES (1, 40)`}, show: showAll},
+	{id: "rows of columns", table: defaults, rows: `SELECT toUInt32(number) AS a, 'given' AS b FROM numbers(3)`, into: `INSERT INTO {t} (a, b)`, show: showAll},
+	{id: "rows of EPHEMERAL", table: defaults, rows: `SELECT toUInt32(number) AS a, toUInt8(number * 2) AS e FROM numbers(3)`, into: `INSERT INTO {t} (a, e)`, show: showAll},
 	{id: "DEFAULT in VALUES", table: defaults, sql: []string{`INSERT INTO {t} (a, b) VALUES (1, DEFAULT)`}, show: showAll, unknown: oldSyntax},
-	{id: "NULL as default", table: defaults, sql: []string{`INSERT INTO {t} (a, b) FORMAT JSONEachRow {"a": 1, "b": null}`}, show: showAll, unknown: noEphemeral},
+	{id: "NULL as default", table: defaults, sql: []string{`INSERT INTO {t} (a, b) FORMAT JSONEachRow {"a": 1, "b": null}`}, show: showAll, unknown: unknown{cliName: "18.16 reads JSON itself, and takes no null for a default"}},
 
 	// Refusals.
-	{id: "a wrong value", table: plainTable, sql: []string{`INSERT INTO {t} (a) FORMAT JSONEachRow {"a": "many"}`}, code: 27, unknown: unknown{cliName: "18.16 finds it itself"}},
+	{id: "a wrong value", table: plainTable, sql: []string{`INSERT INTO {t} (a) FORMAT JSONEachRow {"a": "many"}`}, code: 27},
 	{id: "no such column", table: plainTable, sql: []string{`INSERT INTO {t} (nothing) VALUES (1)`}, code: 16},
 	{id: "no such table", table: plainTable, sql: []string{`INSERT INTO nothing VALUES (1)`}, code: 60},
 	{id: "a constraint", table: `CREATE TABLE {t} (a UInt8, CONSTRAINT small CHECK a < 100) ENGINE = MergeTree ORDER BY a`, sql: []string{`INSERT INTO {t} VALUES (1), (200)`}, code: 469},
@@ -85,7 +83,7 @@ var inserts = []confInsert{
 	{id: "into a view", table: plainTable, sql: []string{`INSERT INTO by_site VALUES ('x', 1, 1)`}, code: 48},
 
 	// What inserting does.
-	{id: "through a materialized view", table: plainTable, before: []string{`CREATE TABLE {t}_to (s UInt64) ENGINE = MergeTree ORDER BY s`, `CREATE MATERIALIZED VIEW {t}_mv TO {t}_to AS SELECT sum(a) AS s FROM {t}`}, rows: someRows, show: `SELECT * FROM {t}_to`, unknown: unknown{cliName: notSyntax18}},
+	{id: "through a materialized view", table: plainTable, before: []string{`CREATE TABLE {t}_to (s UInt64) ENGINE = MergeTree ORDER BY s`, `CREATE MATERIALIZED VIEW {t}_mv TO {t}_to AS SELECT sum(a) AS s FROM {t}`}, rows: someRows, show: `SELECT * FROM {t}_to`},
 	{id: "a token twice", table: plainTable + ` SETTINGS non_replicated_deduplication_window = 100`, settings: map[string]string{"insert_deduplication_token": "once", "insert_deduplicate": "1"},
 		sql: []string{`INSERT INTO {t} (a) SELECT 1`, `INSERT INTO {t} (a) SELECT 2`}, unknown: unknown{cliName: noSetting18}},
 	{id: "the same rows twice", table: plainTable + ` SETTINGS non_replicated_deduplication_window = 100`, settings: map[string]string{"insert_deduplicate": "1"},
