@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync"
 	"unsafe"
-
-	"github.com/ebitengine/purego"
 )
 
 // engine is libchdb, loaded into this process, with one data directory open. There is at most one in a process: the
@@ -57,7 +55,7 @@ type library struct {
 // loadLibrary opens the shared library at path and binds its functions. A library without one of them is of another
 // version: an error that says so.
 func loadLibrary(path string) (*library, error) {
-	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	handle, err := openLibrary(path)
 	if err != nil {
 		return nil, fmt.Errorf("load the ClickHouse engine library %s: %w; run `make setup` to install it again", path, err)
 	}
@@ -91,11 +89,11 @@ func loadLibrary(path string) (*library, error) {
 		{"chdb_result_rows_written", &lib.resultWrittenRows},
 		{"chdb_result_bytes_written", &lib.resultWrittenBytes},
 	} {
-		sym, err := purego.Dlsym(handle, f.name)
+		sym, err := librarySymbol(handle, f.name)
 		if err != nil {
 			return nil, fmt.Errorf("%s has no function %s: it is of another version; run `make setup` to install the right one", path, f.name)
 		}
-		purego.RegisterFunc(f.fn, sym)
+		bindFunc(f.fn, sym)
 	}
 	return lib, nil
 }
@@ -290,6 +288,15 @@ func (s *resultStream) next(f func(chunk []byte, st stats) error) (more bool, er
 	}
 	st := stats{rows: l.resultRows(r), bytes: l.resultBytes(r), readRows: l.resultReadRows(r), readBytes: l.resultReadBytes(r)}
 	return true, f(unsafe.Slice(l.resultBuffer(r), n), st)
+}
+
+// each hands every chunk to f, as next does.
+func (s *resultStream) each(f func(chunk []byte, st stats) error) error {
+	for {
+		if more, err := s.next(f); err != nil || !more {
+			return err
+		}
+	}
 }
 
 // close abandons what is left of the result.

@@ -40,7 +40,6 @@ var (
 	codeCannotDecompress  = errorCode{271, "CANNOT_DECOMPRESS"}
 	codeUnsupportedMethod = errorCode{1, "UNSUPPORTED_METHOD"}
 	codeUnknownSetting    = errorCode{115, "UNKNOWN_SETTING"}
-	codeAccessDenied      = errorCode{497, "ACCESS_DENIED"}
 	codeBadRequest        = errorCode{36, "BAD_ARGUMENTS"}
 )
 

@@ -324,18 +324,11 @@ func (h *httpHandler) result(sess *session, st statement, req *httpRequest, opts
 	}
 	parts := newStitcher(name, req.clientRevision)
 	if st.kind == kindSelect && parts != nil && !opts.wholeOnly(st, name) {
-		s, err := sess.conn.stream(st.text, name, req.params)
+		err := sess.streamAs(st, name, req, func(chunk []byte, s stats) error {
+			o.total.add(s)
+			return parts.add(o, chunk)
+		})
 		if err == nil {
-			defer s.close()
-			for more := true; more; {
-				more, err = s.next(func(chunk []byte, s stats) error {
-					o.total.add(s)
-					return parts.add(o, chunk)
-				})
-				if err != nil {
-					return err
-				}
-			}
 			return parts.end(o, o.total, time.Since(o.began))
 		}
 		if !notStreamable(err) {
@@ -346,6 +339,9 @@ func (h *httpHandler) result(sess *session, st statement, req *httpRequest, opts
 		o.total.add(s)
 		if len(result) > 0 {
 			o.describe(format)
+		}
+		if _, ok := parts.(*jsonStitcher); ok {
+			result = totalsInPlace(result)
 		}
 		native, ok := parts.(nativeStitcher)
 		if !ok {
@@ -362,6 +358,19 @@ func (h *httpHandler) result(sess *session, st statement, req *httpRequest, opts
 			}
 		}
 	})
+}
+
+// streamAs runs a SELECT and hands its result in a format to f, chunk by chunk.
+func (s *session) streamAs(st statement, format string, req *httpRequest, f func(chunk []byte, s stats) error) error {
+	if strings.EqualFold(format, "Native") && req.clientRevision >= namesZones {
+		return s.streamNative(st, req.params, f)
+	}
+	stream, err := s.conn.stream(st.text, format, req.params)
+	if err != nil {
+		return err
+	}
+	defer stream.close()
+	return stream.each(f)
 }
 
 // returnsRows says that a statement has a result, be it empty.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -246,4 +247,23 @@ func (s *jsonStitcher) end(w io.Writer, total stats, elapsed time.Duration) erro
 		}
 	}
 	return nil
+}
+
+// totalsInPlace puts a JSON document right whose result has totals and no rows: the engine writes the end of the rows, and the totals,
+// before the document's beginning.
+func totalsInPlace(document []byte) []byte {
+	if !bytes.HasPrefix(document, []byte("\n")) {
+		return document
+	}
+	begin := bytes.Index(document, []byte("{\n\t\"meta\":\n"))
+	if begin < 0 {
+		return document
+	}
+	totals, rest := bytes.TrimLeft(document[:begin], "\n"), document[begin:]
+	at := bytes.Index(rest, jsonData)
+	if at < 0 {
+		return document
+	}
+	at += len(jsonData)
+	return slices.Concat(rest[:at], []byte("\n"), totals, rest[at:])
 }

@@ -251,3 +251,30 @@ func TestHTTPException(t *testing.T) {
 		}
 	}
 }
+
+// TestHTTPTotalsOfNothing: a result with totals and no rows is a document as well.
+func TestHTTPTotalsOfNothing(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	for _, row := range []struct{ format, data, totals string }{
+		{"JSON", "[]", `{"c":"0","k":"0"}`},
+		{"JSONCompact", "[]", `["0","0"]`},
+		{"JSONStrings", "[]", `{"c":"0","k":"0"}`},
+		{"JSONCompactStrings", "[]", `["0","0"]`},
+	} {
+		_, body := do(t, s, http.MethodPost, "/", "SELECT number AS k, count() AS c FROM numbers(5) WHERE number > 9 GROUP BY k WITH TOTALS FORMAT "+row.format+" SETTINGS output_format_json_quote_64bit_integers = 1")
+		var doc struct {
+			Meta, Data, Totals any
+			Rows               *int
+		}
+		if err := json.Unmarshal([]byte(body), &doc); err != nil {
+			t.Errorf("%s: %v in %s", row.format, err, body)
+			continue
+		}
+		data, _ := json.Marshal(doc.Data)
+		totals, _ := json.Marshal(doc.Totals)
+		if string(data) != row.data || string(totals) != row.totals || doc.Rows == nil || *doc.Rows != 0 {
+			t.Errorf("%s: data %s, totals %s, rows %v", row.format, data, totals, doc.Rows)
+		}
+	}
+}

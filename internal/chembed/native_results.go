@@ -11,8 +11,8 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 )
 
-// progressEvery is how often a client is told how far its query is.
-const progressEvery = 100 * time.Millisecond
+// tellEvery is how often a client is told how far its query is.
+const tellEvery = 100 * time.Millisecond
 
 // result is what a statement has given so far.
 type result struct {
@@ -35,7 +35,7 @@ func (c *nativeConn) results(ctx context.Context, st statement, q query) error {
 
 // follow tells the client of the running query's progress until stop is called, after which res has the last of it.
 func (c *nativeConn) follow(res *result) (stop func()) {
-	return c.sess.follow(progressEvery, func(p progress) {
+	return c.sess.follow(tellEvery, func(p progress) {
 		res.last = p
 		c.progress(stats{readRows: p.readRows, readBytes: p.readBytes, writtenRows: p.writtenRows, writtenBytes: p.writtenBytes}, p.totalRows)
 		c.sending.Lock()
@@ -174,17 +174,15 @@ func (c *nativeConn) rowsWithTotals(ctx context.Context, st statement, q query, 
 		return err
 	}
 	defer s.close()
-	for more := true; more; {
-		more, err = s.next(func(chunk []byte, st stats) error {
-			rows, err := tt.read(chunk)
-			if err != nil || rows == nil {
-				return err
-			}
-			return c.chunk(ctx, q, tt.conv.out, rows, st, res)
-		})
-		if err != nil {
+	err = s.each(func(chunk []byte, st stats) error {
+		rows, err := tt.read(chunk)
+		if err != nil || rows == nil {
 			return err
 		}
+		return c.chunk(ctx, q, tt.conv.out, rows, st, res)
+	})
+	if err != nil {
+		return err
 	}
 	if res.blocks == 0 && tt.cols != nil {
 		if err := c.send(proto.ServerCodeData, encodeHeader(known(tt.cols, c.rev)), q.compress); err != nil {

@@ -563,15 +563,15 @@ func until(t testing.TB, cond func() bool) {
 	}
 }
 
-// TestManyConnections: 16 clients insert and read at once.
+// TestManyConnections: 64 clients insert and read at once.
 func TestManyConnections(t *testing.T) {
 	t.Parallel()
-	c := open(t, chtest.Start(t), func(o *clickhouse.Options) { o.MaxOpenConns, o.MaxIdleConns = 16, 16 })
+	c := open(t, chtest.Start(t), func(o *clickhouse.Options) { o.MaxOpenConns, o.MaxIdleConns = 64, 64 })
 	mustExec(t, c, "CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
 	var wg sync.WaitGroup
-	for range 16 {
+	for range 64 {
 		wg.Go(func() {
-			for range 5 {
+			for range 3 {
 				b, err := c.PrepareBatch(t.Context(), "INSERT INTO t")
 				if err != nil {
 					t.Error(err)
@@ -591,7 +591,7 @@ func TestManyConnections(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := count(t, c, "SELECT count() FROM t"); n != 16*5*100 {
+	if n := count(t, c, "SELECT count() FROM t"); n != 64*3*100 {
 		t.Errorf("got %d rows", n)
 	}
 }

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -354,6 +358,31 @@ func TestLowLevelClient(t *testing.T) {
 	}
 }
 
+// TestFlatMemory: ten million rows pass through the server without gathering there.
+func TestFlatMemory(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	raw := rawDialRevision(t, s, 54460)
+	raw.conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	raw.send(rawQueryRevision("SELECT number AS n, repeat('x', 50) AS s, toUInt8(number % 100) AS small FROM numbers(10000000)", 54460), rawEnd())
+	const size = 10_000_000 * (8 + 1 + 50 + 1) // numbers, lengths of strings, strings
+	most, before := int64(0), int64(0)
+	buf := make([]byte, 1<<20)
+	for got := 0; got < size; {
+		n, err := io.ReadFull(raw.conn, buf[:min(len(buf), size-got)])
+		if got += n; err != nil {
+			t.Fatalf("after %d bytes: %v", got, err)
+		}
+		if before == 0 && got > 10<<20 {
+			before = rss(t, s)
+		}
+		most = max(most, rss(t, s))
+	}
+	if most-before > 100<<20 {
+		t.Errorf("the server grew from %d to %d MiB", before>>20, most>>20)
+	}
+}
+
 // TestBeyond: what only a server of one's own has is refused in words that say so, and nothing can end the engine's process.
 func TestBeyond(t *testing.T) {
 	t.Parallel()
@@ -393,6 +422,33 @@ func TestBeyond(t *testing.T) {
 	}
 }
 
+// TestRefusedPage holds the page that lists what there is not against the server.
+func TestRefusedPage(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	c := open(t, s)
+	mustExec(t, c, "CREATE DATABASE huoma")
+	mustExec(t, c, "CREATE TABLE huoma.scans (a UInt8) ENGINE = MergeTree ORDER BY a")
+	page, err := os.ReadFile("../../docs/clickhouse.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "<!-- refused -->")
+	table, _, _ = strings.Cut(table, "<!-- end of refused -->")
+	rows := regexp.MustCompile("(?m)^\\| `(.*)` \\| `(.*)` \\|$").FindAllStringSubmatch(table, -1)
+	if len(rows) < 15 {
+		t.Fatalf("the page has %d statements", len(rows))
+	}
+	for _, row := range rows {
+		if err := c.Exec(t.Context(), row[1]); err == nil || !strings.Contains(err.Error(), row[2]) {
+			t.Errorf("native, %s: got %v, want %s", row[1], err, row[2])
+		}
+		if _, body := do(t, s, http.MethodPost, "/", row[1]); !strings.Contains(body, row[2]) {
+			t.Errorf("HTTP, %s: got %s, want %s", row[1], body, row[2])
+		}
+	}
+}
+
 // TestTimeout: a query may take as long as its settings say.
 func TestTimeout(t *testing.T) {
 	t.Parallel()
@@ -411,7 +467,8 @@ func TestTimeout(t *testing.T) {
 // TestZones: a DateTime has its zone, wherever its table is.
 func TestZones(t *testing.T) {
 	t.Parallel()
-	c := open(t, chtest.Start(t), func(o *clickhouse.Options) { o.MaxOpenConns = 1 })
+	s := chtest.Start(t)
+	c := open(t, s, func(o *clickhouse.Options) { o.MaxOpenConns = 1 })
 	mustExec(t, c, "CREATE TABLE z (d DateTime('Asia/Shanghai'), e DateTime('Asia/Tokyo'), n DateTime) ENGINE = Memory")
 	mustExec(t, c, "INSERT INTO z VALUES ('2026-01-01 08:00:00', '2026-01-01 09:00:00', '2026-01-01 00:00:00')")
 	mustExec(t, c, "CREATE TEMPORARY TABLE mine AS SELECT * FROM z")
@@ -449,5 +506,14 @@ func TestZones(t *testing.T) {
 			t.Errorf("%s: got %s, %v, want %s", row.sql, got, r.Err(), row.want)
 		}
 		r.Close()
+	}
+	web := open(t, s, func(o *clickhouse.Options) { o.Protocol, o.Addr = clickhouse.HTTP, []string{s.HTTPAddr()} })
+	r, err := web.Query(t.Context(), "SELECT d, n FROM z")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := r.ColumnTypes()[0].DatabaseTypeName() + " " + r.ColumnTypes()[1].DatabaseTypeName(); got != "DateTime('Asia/Shanghai') DateTime" {
+		t.Errorf("over HTTP: %s", got)
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"runtime"
 	"syscall"
 	"unsafe"
-
-	"github.com/ebitengine/purego"
 )
 
 // keepGoSignalHandlers runs f and puts back the handlers of the signals on which the Go runtime relies. The library sets
@@ -36,6 +34,6 @@ var goSignals = [...]syscall.Signal{
 // libcSigaction is the C library's sigaction, found among the libraries already loaded.
 func libcSigaction() func(sig int32, act, old unsafe.Pointer) int32 {
 	var f func(sig int32, act, old unsafe.Pointer) int32
-	purego.RegisterLibFunc(&f, purego.RTLD_DEFAULT, "sigaction")
+	bindLoaded(&f, "sigaction")
 	return f
 }

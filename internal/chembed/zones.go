@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// namesZones is the first revision whose clients are told the zone of a DateTime.
+const namesZones = 54337
+
 // streamNative runs a SELECT and hands its result to f block by block, in the engine's Native format. f must not keep a block. An error for
 // which notStreamable is true means that nothing has run.
 //

@@ -102,6 +102,13 @@ type Limits struct {
 	RepairAfter  time.Duration // age at which an unheard definition change is told again
 }
 
+// StopsWithin bounds how long a gateway with these limits takes to end once it is told to: requests in flight, then the
+// flush under way, the one that fills meanwhile and the counts of forged scans.
+func (l Limits) StopsWithin() time.Duration {
+	l = l.withDefaults()
+	return l.Drain + 3*l.Store
+}
+
 func (l Limits) withDefaults() Limits {
 	def := func(v *int, d int) {
 		if *v == 0 {

@@ -116,7 +116,7 @@ var layers = []Layer{
 	},
 	{
 		Name:     "tools",
-		Packages: []string{"internal/lint", "internal/tour"},
+		Packages: []string{"internal/lint", "internal/tour", "internal/deploy"},
 		Third:    none,
 		Why:      "tools look at the source and the programs from outside",
 	},

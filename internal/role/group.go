@@ -24,8 +24,8 @@ type actor struct {
 	work func(ctx context.Context) error
 }
 
-// stopWithin bounds how long one actor may take to stop.
-const stopWithin = 30 * time.Second
+// StopWithin bounds how long one actor may take to stop. A worker is one actor, its health checks are another that is quick.
+const StopWithin = 30 * time.Second
 
 // Add adds an actor: work runs until its context ends. An actor that returns
 // before that stops the group.
@@ -53,8 +53,8 @@ func (g *Group) Run(ctx context.Context) error {
 			cancel()
 			select {
 			case <-done:
-			case <-time.After(stopWithin):
-				g.keep(fmt.Errorf("%s: did not stop within %s", a.name, stopWithin))
+			case <-time.After(StopWithin):
+				g.keep(fmt.Errorf("%s: did not stop within %s", a.name, StopWithin))
 			}
 		})
 	}

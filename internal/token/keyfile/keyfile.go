@@ -1,7 +1,7 @@
 // Package keyfile keeps a token keyring in a file. Start at [LoadOrCreate].
 //
-// It refuses a file that others than its owner can read or write, a file that is not a regular one, and
-// a damaged one: it never replaces a keyring that is there, since printed codes are read with it.
+// It refuses a file that others than its owner can read or write (a secret that Kubernetes mounts is the exception, see [Load]), a file
+// that is not a regular one, and a damaged one: it never replaces a keyring that is there, since printed codes are read with it.
 package keyfile
 
 import (
@@ -23,10 +23,16 @@ const maxSize = 64 << 10
 // ErrPermissions is matched when the file can be used by others than its owner.
 var ErrPermissions = errors.New("the keyring file can be used by others than its owner")
 
-// Load reads the keyring in path. A missing file is fs.ErrNotExist; permissions wider than 0600 are
-// [ErrPermissions]; damaged contents are [token.ErrKeyring].
+// Load reads the keyring in path, following links. A missing file is fs.ErrNotExist, one that this process may not read
+// fs.ErrPermission; permissions wider than 0600 are [ErrPermissions]; damaged contents are [token.ErrKeyring].
+//
+// A process that is not root's may also read root's file through its group, mode 0440 or 0640. That is how Kubernetes mounts a secret
+// for a pod with an fsGroup: the files are root's, and the group is the pod's own.
 func Load(path string) (*token.Keyring, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("open keyring: %w: give the file to the user this program runs as; a pod that mounts it as a secret needs an fsGroup", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open keyring: %w", err)
 	}
@@ -38,8 +44,8 @@ func Load(path string) (*token.Keyring, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("open keyring: %s is not a regular file: name the keyring file itself", path)
 	}
-	if perm := info.Mode().Perm(); perm&^0o600 != 0 {
-		return nil, fmt.Errorf("%w: %s has mode %04o: run chmod 600 on it", ErrPermissions, path, perm)
+	if perm := info.Mode().Perm(); !private(perm, owner(info), os.Geteuid()) {
+		return nil, fmt.Errorf("%w: %s has mode %04o: run chmod 600 on it, or give a mounted secret the defaultMode 0400", ErrPermissions, path, perm)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err != nil {
@@ -53,6 +59,16 @@ func Load(path string) (*token.Keyring, error) {
 		return nil, fmt.Errorf("read keyring %s: %w", path, err)
 	}
 	return k, nil
+}
+
+// private reports whether perm keeps a file of owner's from others, for a process of user's: to its owner alone, or, of
+// root's file, to read by a group that root has put the process in.
+func private(perm fs.FileMode, owner, user int) bool {
+	most := fs.FileMode(0o600)
+	if owner == 0 && user != 0 {
+		most = 0o640
+	}
+	return perm&^most == 0
 }
 
 // LoadOrCreate is [Load], or where there is no file yet, a new keyring written to path with mode 0600. When it
