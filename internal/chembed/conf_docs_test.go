@@ -94,7 +94,8 @@ func TestConformanceCases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{table.String(), reasons.String()} {
+	formats := fmt.Sprintf("in %d output formats", len(outputFormats))
+	for _, want := range []string{table.String(), formats, reasons.String()} {
 		if !strings.Contains(string(doc), want) {
 			t.Errorf("docs/clickhouse-clients.md says otherwise than the cases do. It should have\n%s", want)
 		}

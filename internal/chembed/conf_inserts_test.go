@@ -26,7 +26,7 @@ type confInsert struct {
 
 const (
 	onlyValues = "its inserts take values, not the text of a format"
-	noFormat18 = "18.16 is older than the format, which it would have to read itself"
+	noFormat18 = "18.16 reads what it inserts itself, and is older than the format or reads it only as output"
 )
 
 // data are formats people upload, with what cannot: clickhouse-go and ch-go take no text.
@@ -93,7 +93,7 @@ var inserts = []confInsert{
 	{id: "a Memory table", table: `CREATE TABLE {t} (a UInt32, b String) ENGINE = Memory`, rows: `SELECT toUInt32(number) AS a, toString(number) AS b FROM numbers(100)`},
 	{id: "a Log table", table: `CREATE TABLE {t} (a UInt32, b String) ENGINE = Log`, rows: `SELECT toUInt32(number) AS a, toString(number) AS b FROM numbers(100)`},
 	{id: "200 columns", rows: `SELECT ` + columns200() + ` FROM numbers(50)`},
-	{id: "no rows", table: plainTable, rows: `SELECT toUInt32(1) AS a, 'x' AS b, CAST(NULL, 'Nullable(Float64)') AS c, toDateTime(0, 'UTC') AS d WHERE 0`, unknown: unknown{cliName: "18.16 refuses it itself"}},
+	{id: "no rows", table: plainTable, rows: `SELECT toUInt32(1) AS a, 'x' AS b, CAST(NULL, 'Nullable(Float64)') AS c, toDateTime(0, 'UTC') AS d WHERE 0`, unknown: unknown{cliName: "18.16 refuses to insert nothing"}},
 	{id: "a row of 1 MB", table: plainTable, rows: `SELECT toUInt32(1) AS a, repeat('活', 350000) AS b, CAST(1, 'Nullable(Float64)') AS c, toDateTime(0, 'UTC') AS d`},
 	{id: "500 000 rows, asynchronously", once: true, table: `CREATE TABLE {t} (a UInt64, b UInt64) ENGINE = MergeTree ORDER BY a`, rows: `SELECT number AS a, number * 7 AS b FROM numbers(500000)`, settings: map[string]string{"async_insert": "1", "wait_for_async_insert": "1"}, unknown: unknown{cliName: noSetting18}},
 

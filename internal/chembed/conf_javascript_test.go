@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -23,8 +24,10 @@ const jsName = "@clickhouse/client, JavaScript"
 
 // jsRunner is the process of tools/clients/run.js, which runs all cases with the JavaScript client.
 type jsRunner struct {
+	writing sync.Mutex // apart from mu: who writes may have to wait until what the process says is read
+	in      io.Writer
+
 	mu   sync.Mutex
-	in   io.Writer
 	next int
 	open map[int]chan jsReply
 	gone error
@@ -50,11 +53,10 @@ type jsCase struct {
 }
 
 type jsReply struct {
-	ID      int
-	Part    string
-	Done    bool
-	Written string
-	Error   *struct {
+	ID    int
+	Part  string
+	Done  bool
+	Error *struct {
 		Code    int
 		Message string
 	}
@@ -65,6 +67,9 @@ func startJS(t testing.TB) *jsRunner {
 	dir, err := filepath.Abs("../../tools/clients")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", "@clickhouse", "client")); err != nil {
+		t.Fatalf("the ClickHouse client for JavaScript is not installed: %v; run make clients", err)
 	}
 	cmd := exec.Command("node", filepath.Join(dir, "run.js"))
 	stdin, err := cmd.StdinPipe()
@@ -78,7 +83,7 @@ func startJS(t testing.TB) *jsRunner {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v; install Node.js and run make setup", err)
+		t.Fatalf("%v; install Node.js", err)
 	}
 	r := &jsRunner{in: stdin, open: map[int]chan jsReply{}}
 	done := make(chan struct{})
@@ -86,7 +91,7 @@ func startJS(t testing.TB) *jsRunner {
 		defer close(done)
 		err := r.read(stdout)
 		if e := cmd.Wait(); e != nil {
-			err = fmt.Errorf("%w: %s; run tools/clients.sh", e, clipValue(stderr.String()))
+			err = fmt.Errorf("%w: %s", e, clipValue(stderr.String()))
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -126,41 +131,37 @@ func (r *jsRunner) read(out io.Reader) error {
 	}
 }
 
-// run runs one case and hands the parts of its result to part.
-func (r *jsRunner) run(ctx context.Context, c jsCase, part func(string)) (written string, refused *refusal) {
+// run runs one case and hands the parts of its result to part. The client's own timeout bounds it.
+func (r *jsRunner) run(c jsCase, part func(string)) *refusal {
 	ch := make(chan jsReply, 16)
 	r.mu.Lock()
 	if r.gone != nil {
 		r.mu.Unlock()
-		return "", &refusal{text: r.gone.Error()}
+		return &refusal{text: r.gone.Error()}
 	}
 	r.next++
 	c.ID = r.next
 	r.open[c.ID] = ch
+	r.mu.Unlock()
 	line, err := json.Marshal(c)
 	if err == nil {
+		r.writing.Lock()
 		_, err = r.in.Write(append(line, '\n'))
+		r.writing.Unlock()
 	}
-	r.mu.Unlock()
 	if err != nil {
-		return "", &refusal{text: err.Error()}
+		return &refusal{text: err.Error()}
 	}
-	for {
-		select {
-		case <-ctx.Done():
-			return "", &refusal{text: ctx.Err().Error()}
-		case reply, ok := <-ch:
-			switch {
-			case !ok:
-				return "", &refusal{text: r.gone.Error()}
-			case reply.Error != nil:
-				return "", &refusal{reply.Error.Code, reply.Error.Message}
-			case reply.Done:
-				return reply.Written, nil
-			}
-			part(reply.Part)
+	for reply := range ch {
+		switch {
+		case reply.Error != nil:
+			return &refusal{reply.Error.Code, reply.Error.Message}
+		case reply.Done:
+			return nil
 		}
+		part(reply.Part)
 	}
+	return &refusal{text: r.gone.Error()}
 }
 
 // jsClient is the JavaScript client with a database of its own.
@@ -174,7 +175,7 @@ func newJSClient(r *jsRunner, s *chembed.Server, compress bool, database string)
 	return &jsClient{run: r, base: jsCase{URL: "http://" + s.HTTPAddr(), Database: database, Compress: compress}}
 }
 
-func (c *jsClient) ask(ctx context.Context, q *confQuery) answer {
+func (c *jsClient) ask(_ context.Context, q *confQuery) answer {
 	base := c.base
 	if q.inSession() {
 		c.sessions++
@@ -183,7 +184,7 @@ func (c *jsClient) ask(ctx context.Context, q *confQuery) answer {
 	for _, sql := range q.before {
 		do := base
 		do.Do, do.Query = "command", sql
-		if _, refused := c.run.run(ctx, do, func(string) {}); refused != nil {
+		if refused := c.run.run(do, func(string) {}); refused != nil {
 			return answer{err: refused}
 		}
 	}
@@ -208,7 +209,7 @@ func (c *jsClient) ask(ctx context.Context, q *confQuery) answer {
 	}
 	var whole strings.Builder
 	var a answer
-	_, refused := c.run.run(ctx, do, func(text string) {
+	refused := c.run.run(do, func(text string) {
 		if q.compare == byChecksum {
 			a.take(text)
 		} else {
@@ -226,15 +227,15 @@ func (c *jsClient) ask(ctx context.Context, q *confQuery) answer {
 	return parseRows([]byte(whole.String()))
 }
 
-func (c *jsClient) exec(ctx context.Context, sql string, settings map[string]string) *refusal {
+func (c *jsClient) exec(_ context.Context, sql string, settings map[string]string) *refusal {
 	do := c.base
 	do.Do, do.Query, do.Settings = "command", sql, settings
-	_, refused := c.run.run(ctx, do, func(string) {})
+	refused := c.run.run(do, func(string) {})
 	return refused
 }
 
 // copyRows lets the client read objects and insert them. Numbers that JavaScript does not hold are asked for as text.
-func (c *jsClient) copyRows(ctx context.Context, query, into string, settings map[string]string) *refusal {
+func (c *jsClient) copyRows(_ context.Context, query, into string, settings map[string]string) *refusal {
 	do := c.base
 	do.Do, do.Query, do.Format = "copy", query, "JSONEachRow"
 	do.Settings = map[string]string{"output_format_json_quote_64bit_integers": "1", "output_format_json_quote_decimals": "1", "output_format_json_quote_denormals": "1"}
@@ -246,14 +247,14 @@ func (c *jsClient) copyRows(ctx context.Context, query, into string, settings ma
 	if list != "" {
 		do.Columns = strings.Split(strings.Trim(list, "()"), ", ")
 	}
-	_, refused := c.run.run(ctx, do, func(string) {})
+	refused := c.run.run(do, func(string) {})
 	return refused
 }
 
 // jsFormats are those whose text the client's insert streams; of others, exec does.
 var jsFormats = []string{"CSV", "CSVWithNames", "CSVWithNamesAndTypes", "TabSeparated", "TabSeparatedWithNames", "TabSeparatedWithNamesAndTypes", "Parquet"}
 
-func (c *jsClient) send(ctx context.Context, into, format string, data []byte, settings map[string]string) *refusal {
+func (c *jsClient) send(_ context.Context, into, format string, data []byte, settings map[string]string) *refusal {
 	do := c.base
 	do.Text, do.Settings = &data, settings
 	if slices.Contains(jsFormats, format) {
@@ -261,6 +262,6 @@ func (c *jsClient) send(ctx context.Context, into, format string, data []byte, s
 	} else {
 		do.Do, do.Query = "exec", into+" FORMAT "+format
 	}
-	_, refused := c.run.run(ctx, do, func(string) {})
+	refused := c.run.run(do, func(string) {})
 	return refused
 }

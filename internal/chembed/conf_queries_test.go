@@ -84,9 +84,9 @@ const (
 	noExternal      = "the client sends no external tables"
 	notSyntax18     = "18.16 parses queries itself, and is older than this syntax"
 	noSetting18     = "18.16 is older than the setting, and takes no name that it does not know"
-	ownDatabaseSent = "each request of it names its database"
+	ownDatabaseSent = "each of its requests names the database, after USE, too"
 	noHTTPTotals    = "the format Native, which it reads over HTTP, has no totals"
-	noExtremes      = "ch-go does not know the packet"
+	noExtremes      = "ch-go does not know the packet of extremes"
 )
 
 var (
@@ -253,8 +253,8 @@ var queries = []confQuery{
 	{id: "an unknown function", sql: `SELECT noSuchFunction(1)`, compare: byException, code: 46},
 	{id: "an unknown setting", sql: `SELECT 1 SETTINGS nothing = 1`, compare: byException, code: 115, contains: "Unknown setting 'nothing'"},
 	{id: "an unknown type", sql: `SELECT CAST(1 AS Nothin)`, compare: byException, code: 50},
-	{id: "a syntax error", sql: `SELEC 1`, compare: byException, code: 62, unknown: unknown{cliName: "18.16 finds it itself", jsName: "it takes a word in brackets for the end of an exception's text"}},
-	{id: "a syntax error in the middle", sql: `SELECT 1 +`, compare: byException, code: 62, unknown: unknown{cliName: "18.16 finds it itself", jsName: "it adds a FORMAT clause to the text, which makes a sum of it"}},
+	{id: "a syntax error", sql: `SELEC 1`, compare: byException, code: 62, unknown: unknown{cliName: "18.16 finds the mistake itself, and words it otherwise", jsName: "the client takes a word in brackets for the end of an exception's text"}},
+	{id: "a syntax error in the middle", sql: `SELECT 1 +`, compare: byException, code: 62, unknown: unknown{cliName: "18.16 finds the mistake itself, and words it otherwise", jsName: "the client adds a FORMAT clause, which completes the broken sum"}},
 	{id: "two statements", sql: `SELECT 1; SELECT 2`, compare: byException, code: 62, contains: "Multi-statements are not allowed", want: &answer{err: &refusal{62, "Multi-statements are not allowed"}}},
 	{id: "a wrong argument", sql: `SELECT toDate('nonsense')`, compare: byException, code: 38},
 	{id: "wrong numbers of arguments", sql: `SELECT length()`, compare: byException, code: 42},

@@ -44,9 +44,9 @@ func (c *conformance) cancels(t *testing.T, js *jsRunner) {
 			begin, abort := base, base
 			begin.Do, abort.Do = "cancellable", "abort"
 			var both sync.WaitGroup
-			both.Go(func() { js.run(context.WithoutCancel(ctx), begin, func(string) {}) })
+			both.Go(func() { js.run(begin, func(string) {}) })
 			<-ctx.Done()
-			js.run(context.WithoutCancel(ctx), abort, func(string) {})
+			js.run(abort, func(string) {})
 			both.Wait()
 		}},
 	} {

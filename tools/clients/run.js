@@ -2,7 +2,7 @@
 // back goes out on standard output, with the same id, in one or more lines:
 //
 //   in   {"id", "url", "database", "session", "do": one of the methods below, …its arguments}
-//   out  {"id", "part": "text of the result"}, …, {"id", "done": true, "written": "rows, as the summary says"}
+//   out  {"id", "part": "text of the result"}, …, {"id", "done": true}
 //        {"id", "done": true, "error": {"code", "message"}}
 //
 // Cases run at the same time, as many as come.
@@ -53,10 +53,7 @@ const methods = {
   // insert takes rows as an array, or the text of a format as a stream.
   async insert(client, c) {
     const values = c.text === undefined ? c.values : Readable.from([Buffer.from(c.text, 'base64')], { objectMode: false })
-    const { summary, executed } = await client.insert({
-      table: c.table, columns: c.columns, values, format: c.format, clickhouse_settings: c.settings,
-    })
-    return executed ? summary?.written_rows : undefined
+    await client.insert({ table: c.table, columns: c.columns, values, format: c.format, clickhouse_settings: c.settings })
   },
 
   // copy inserts into a table what it has read, as objects.
@@ -94,8 +91,8 @@ const methods = {
 async function run(c) {
   const say = (what) => process.stdout.write(JSON.stringify({ id: c.id, ...what }) + '\n')
   try {
-    const written = await methods[c.do](clientOf(c), c, (text) => say({ part: text }))
-    say({ done: true, written })
+    await methods[c.do](clientOf(c), c, (text) => say({ part: text }))
+    say({ done: true })
   } catch (e) {
     say({ done: true, error: { code: Number(e.code) || 0, message: String(e.message ?? e) } })
   }
