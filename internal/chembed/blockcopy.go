@@ -121,12 +121,8 @@ func (c *blockCopier) name(i int) (string, error) {
 	if c.rename == nil {
 		return c.str(maxNameLength)
 	}
-	n, err := binary.ReadUvarint(c.src)
-	if err != nil {
-		return "", unexpected(err)
-	}
-	if _, err := c.src.Discard(int(min(n, maxNameLength))); err != nil {
-		return "", unexpected(err)
+	if err := c.skip(maxNameLength); err != nil {
+		return "", err
 	}
 	if i >= len(c.rename) {
 		return "", codeIncorrectData.errorf("a block of more than %d columns", len(c.rename))
@@ -140,14 +136,19 @@ func (c *blockCopier) typ(i int) (string, error) {
 	if !ok {
 		return c.str(maxTypeLength)
 	}
-	n, err := binary.ReadUvarint(c.src)
-	if err != nil {
-		return "", unexpected(err)
-	}
-	if _, err := c.src.Discard(int(min(n, maxTypeLength))); err != nil {
-		return "", unexpected(err)
+	if err := c.skip(maxTypeLength); err != nil {
+		return "", err
 	}
 	return typ, c.put(typ)
+}
+
+// skip reads a string and passes nothing on.
+func (c *blockCopier) skip(limit uint64) error {
+	n, err := binary.ReadUvarint(c.src)
+	if err == nil {
+		_, err = c.src.Discard(int(min(n, limit)))
+	}
+	return unexpected(err)
 }
 
 // put writes a string.

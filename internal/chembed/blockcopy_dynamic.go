@@ -35,25 +35,11 @@ func (c *blockCopier) variantMode() error {
 
 // dynamicPrefix passes on the types of a Dynamic column.
 func (c *blockCopier) dynamicPrefix(l *layout) error {
-	if c.depth++; c.depth > maxTypeDepth {
-		return codeIncorrectData.errorf("types of Dynamic and JSON columns nested more than %d deep", maxTypeDepth)
-	}
 	defer func() { c.depth-- }()
-	version, err := c.uint64()
-	if err != nil {
+	if err := c.version(l, "Dynamic", dynamicV1, dynamicFlattened); err != nil {
 		return err
 	}
-	l.version, l.found = version, nil
-	switch version {
-	case dynamicV1:
-		if _, err := c.uvarint(); err != nil { // how many there may be
-			return err
-		}
-	case dynamicV2, dynamicFlattened:
-	default:
-		return codeIncorrectData.errorf("a Dynamic column serialized in version %d; 1 to 3 are known", version)
-	}
-	names, err := c.names("types of a Dynamic column")
+	names, err := c.names("types of a Dynamic column", l.version == dynamicV1)
 	if err != nil {
 		return err
 	}
@@ -65,10 +51,10 @@ func (c *blockCopier) dynamicPrefix(l *layout) error {
 		t.name = name
 		l.found = append(l.found, t)
 	}
-	if version != dynamicFlattened {
+	if l.version != dynamicFlattened {
 		l.found = append(l.found, layout{shape: shapeString, name: sharedVariant})
 		slices.SortFunc(l.found, func(a, b layout) int { return strings.Compare(a.name, b.name) })
-		if len(l.found) >= noVariant+1 {
+		if len(l.found) > noVariant {
 			return codeIncorrectData.errorf("a Dynamic column of %d types; at most %d", len(l.found), noVariant)
 		}
 		if err := c.variantMode(); err != nil {
@@ -80,27 +66,11 @@ func (c *blockCopier) dynamicPrefix(l *layout) error {
 
 // jsonPrefix passes on the paths of a JSON column.
 func (c *blockCopier) jsonPrefix(l *layout) error {
-	if c.depth++; c.depth > maxTypeDepth {
-		return codeIncorrectData.errorf("types of Dynamic and JSON columns nested more than %d deep", maxTypeDepth)
-	}
 	defer func() { c.depth-- }()
-	version, err := c.uint64()
-	if err != nil {
+	if err := c.version(l, "JSON", jsonV1, jsonFlattened); err != nil || l.version == jsonString {
 		return err
 	}
-	l.version, l.found = version, nil
-	switch version {
-	case jsonString:
-		return nil
-	case jsonV1:
-		if _, err := c.uvarint(); err != nil {
-			return err
-		}
-	case jsonV2, jsonFlattened:
-	default:
-		return codeIncorrectData.errorf("a JSON column serialized in version %d; 0 to 3 are known", version)
-	}
-	paths, err := c.names("paths of a JSON column")
+	paths, err := c.names("paths of a JSON column", l.version == jsonV1)
 	if err != nil {
 		return err
 	}
@@ -113,8 +83,27 @@ func (c *blockCopier) jsonPrefix(l *layout) error {
 	return c.prefixes(l.found)
 }
 
-// names passes on a list of names.
-func (c *blockCopier) names(what string) ([]string, error) {
+// version passes on the form in which a column is serialized, forgets what the prefix before said, and goes one deeper.
+func (c *blockCopier) version(l *layout, typ string, first, last uint64) error {
+	l.found = nil
+	if c.depth++; c.depth > maxTypeDepth {
+		return codeIncorrectData.errorf("types of Dynamic and JSON columns nested more than %d deep", maxTypeDepth)
+	}
+	v, err := c.uint64()
+	if err == nil && (v < first || v > last) {
+		err = codeIncorrectData.errorf("a %s column serialized in version %d; %d to %d are known", typ, v, first, last)
+	}
+	l.version = v
+	return err
+}
+
+// names passes on a list of names, before which the first forms have how many there may be.
+func (c *blockCopier) names(what string, limit bool) ([]string, error) {
+	if limit {
+		if _, err := c.uvarint(); err != nil {
+			return nil, err
+		}
+	}
 	n, err := c.uvarint()
 	if err != nil {
 		return nil, err
