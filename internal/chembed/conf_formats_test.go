@@ -1,7 +1,7 @@
 package chembed_test
 
 import (
-	"bytes"
+	"fmt"
 	"net/url"
 	"slices"
 	"testing"
@@ -44,17 +44,8 @@ func (c *conformance) formats(t *testing.T, d direct) {
 		if query == "" {
 			query = formatRows
 		}
-		for _, sql := range []string{
-			query,
-			"SELECT * FROM (" + query + ") SETTINGS max_block_size = 64",
-			"SELECT * FROM (" + query + ") WHERE 0",
-		} {
-			sql += " FORMAT " + f.name
-			if !bytes.Contains([]byte(sql), []byte("SETTINGS")) {
-				sql += " SETTINGS output_format_write_statistics = 0"
-			} else {
-				sql = "SELECT * FROM (" + query + ") FORMAT " + f.name + " SETTINGS max_block_size = 64, output_format_write_statistics = 0"
-			}
+		for _, part := range []struct{ where, blocks string }{{"", "65536"}, {"", "64"}, {"WHERE 0", "65536"}} {
+			sql := fmt.Sprintf("SELECT * FROM (%s) %s FORMAT %s SETTINGS output_format_write_statistics = 0, max_block_size = %s", query, part.where, f.name, part.blocks)
 			want, err := conn.Query(sql, "Null", nil)
 			if err != nil {
 				t.Errorf("%s: %v", f.name, err)
@@ -64,10 +55,10 @@ func (c *conformance) formats(t *testing.T, d direct) {
 				got, refused := client.post(t.Context(), url.Values{"database": {formatsDatabase}}, sql)
 				switch {
 				case refused != nil:
-					t.Errorf("%s: %v", sql, refused)
+					t.Errorf("%s, %s blocks of %s: %v", f.name, part.where, part.blocks, refused)
 				case f.loose != "" && len(got) == len(want):
 				case !slices.Equal(got, want):
-					t.Errorf("%s\ngot  %d bytes, %s\nwant %d bytes, %s", clipValue(sql), len(got), clipValue(string(got)), len(want), clipValue(string(want)))
+					t.Errorf("%s, %s blocks of %s\ngot  %d bytes, %s\nwant %d bytes, %s", f.name, part.where, part.blocks, len(got), clipValue(string(got)), len(want), clipValue(string(want)))
 				}
 			}
 		}
