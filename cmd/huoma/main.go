@@ -20,7 +20,7 @@ func main() {
 	// The first signal drains; the second ends the program as it would have.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	app := &cli.App{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Up: up, EngineLibrary: allinone.EngineLibrary}
+	app := &cli.App{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Up: up, ClickHouse: clickhouse, EngineLibrary: allinone.EngineLibrary}
 	os.Exit(app.Main(ctx, os.Args[1:]))
 }
 
@@ -34,5 +34,14 @@ func up(ctx context.Context, o cli.UpOptions, ready func(cli.Addresses)) error {
 		AllowPrivateTargets: o.AllowPrivateTargets, Keyring: o.Keyring, Log: log,
 	}, func(at allinone.Addresses) {
 		ready(cli.Addresses{Gateway: at.Gateway, NATS: at.NATS, ClickHouse: at.ClickHouse, ClickHouseHTTP: at.ClickHouseHTTP, APIKey: o.APIKey})
+	})
+}
+
+// clickhouse runs the embedded engine alone.
+func clickhouse(ctx context.Context, o cli.ClickHouseOptions, ready func(cli.EngineAddresses)) error {
+	return allinone.RunClickHouse(ctx, allinone.ClickHouseOptions{
+		DataDir: o.Data, Addr: o.Addr, HTTPAddr: o.HTTPAddr, Log: o.Logger(os.Stderr),
+	}, func(at allinone.Addresses) {
+		ready(cli.EngineAddresses{ClickHouse: at.ClickHouse, ClickHouseHTTP: at.ClickHouseHTTP})
 	})
 }

@@ -114,7 +114,7 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 	warehouse := o.ClickHouseURL
 	if warehouse == "" {
 		ch, err := chembed.New(chembed.Options{
-			DataDir: filepath.Join(o.DataDir, "clickhouse"), Addr: o.ClickHouseAddr, HTTPAddr: o.ClickHouseHTTPAddr, Library: o.EngineLibrary,
+			DataDir: engineDir(o.DataDir), Addr: o.ClickHouseAddr, HTTPAddr: o.ClickHouseHTTPAddr, Library: o.EngineLibrary,
 			Exe: o.EngineExe, Args: o.EngineArgs, Log: o.Log.With("component", "clickhouse"),
 		})
 		if err != nil {
@@ -185,7 +185,9 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 	group.Add("scan worker", scan.Run)
 	group.Add("analytics worker", analytics.Run)
 	group.Add("start-up", func(ctx context.Context) error {
-		if err := answering(ctx, at.Gateway, func() bool { return scan.Owned() == inst.Partitions }, func() bool { return analytics.Ready() == nil }); err != nil {
+		// On a NATS that is not ours, other workers may own partitions.
+		decides := func() bool { return scan.Owned() == inst.Partitions || o.NATSURL != "" && scan.Ready() }
+		if err := answering(ctx, at.Gateway, decides, func() bool { return analytics.Ready() == nil }); err != nil {
 			return err
 		}
 		ready(at)

@@ -113,7 +113,6 @@ func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity
 	if err != nil {
 		return err
 	}
-	defer handler.close()
 	httpServer := handler.server()
 	clients.Go(func() { httpServer.Serve(web) })
 	clients.Go(func() {
@@ -147,6 +146,7 @@ func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity
 	defer cancel()
 	err = httpServer.Shutdown(shutdown)
 	clients.Wait()
+	handler.close()
 	return err
 }
 

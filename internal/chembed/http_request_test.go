@@ -1,12 +1,15 @@
 package chembed_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
 	"mime/multipart"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -116,6 +119,7 @@ func TestHTTPBadInput(t *testing.T) {
 		{"a query of 50 MB", "/", "SELECT '" + strings.Repeat("x", 50<<20) + "'", "", "Code: 229. DB::Exception: a query of more than 16777216 bytes: ", 413},
 		{"a small body that is large", "/", encode(t, "zstd", "SELECT '"+strings.Repeat("x", 17<<20)+"'"), "zstd", "Code: 229. ", 413},
 		{"a form without a boundary", "/", "x", "form", "Code: 117. DB::Exception: the Content-Type multipart/form-data names no boundary", 400},
+		{"input()", q("INSERT INTO t SELECT a, s FROM input('a UInt32, s String') FORMAT CSV"), "1,a\n", "", "Code: 344. DB::Exception: the embedded server has no table function input(): ", 500},
 		{"users", q("CREATE USER alice"), "", "", "Code: 344. DB::Exception: the embedded server has no users: ", 500},
 	} {
 		header := []string{"Content-Encoding", row.encoding}
@@ -146,6 +150,28 @@ func TestHTTPBadInput(t *testing.T) {
 	}
 }
 
+// TestHTTPRefusals sends what docs/clickhouse-http.md says is refused.
+func TestHTTPRefusals(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/clickhouse-http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "<!-- refused -->")
+	table, _, _ = strings.Cut(table, "<!-- end of refused -->")
+	rows := regexp.MustCompile("(?m)^\\| `(.+)` \\| ([0-9]+) \\| `(.+)` \\|$").FindAllStringSubmatch(table, -1)
+	if len(rows) < 10 {
+		t.Fatalf("%d rows in the page", len(rows))
+	}
+	s := chtest.Start(t)
+	for _, row := range rows {
+		resp, body := do(t, s, "POST", row[1], "")
+		if fmt.Sprint(resp.StatusCode) != row[2] || !strings.Contains(body, row[3]) {
+			t.Errorf("%s: got %d %q, want %s and %q", row[1], resp.StatusCode, body, row[2], row[3])
+		}
+	}
+}
+
 // TestHTTPPatience: who stops sending or reading is let go.
 func TestHTTPPatience(t *testing.T) {
 	t.Parallel()
@@ -171,6 +197,67 @@ func TestHTTPPatience(t *testing.T) {
 	const running = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT repeat%'"
 	until(t, func() bool { return count(t, watch, running) == 1 })
 	until(t, func() bool { return count(t, watch, running) == 0 })
+}
+
+// TestHTTPDeadlines: the time in which one answer must be read is not the next one's, nor the query's.
+func TestHTTPDeadlines(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	conn, err := net.Dial("tcp", s.HTTPAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	ask := func(url string) string {
+		t.Helper()
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", url)
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", url, err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatalf("%s: %v", url, err)
+		}
+		return string(b)
+	}
+	if got := ask(q("SELECT 1", "http_send_timeout", "1")); got != "1\n" {
+		t.Errorf("got %q", got)
+	}
+	do(t, s, "GET", q("SELECT sleep(1.2)"), "") // meanwhile
+	if got := ask("/ping"); got != "Ok.\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := ask(q("SELECT * FROM (SELECT sleep(1.2) AS s) WHERE s = 1", "http_send_timeout", "1")); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestHTTPStops: a server that is told to stop lets running requests end, also those whose connection it wrote to by hand.
+func TestHTTPStops(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	watch := open(t, s)
+	slow := []string{"send_progress_in_http_headers", "1", "http_headers_progress_interval_ms", "20", "max_block_size", "1", "max_threads", "1"}
+	answers := make(chan string, 2)
+	for rows, params := range map[int][]string{40: slow, 10: slow[4:]} {
+		go func() {
+			answers <- rawHTTP(t, s, "GET "+q(fmt.Sprintf("SELECT sum(sleepEachRow(0.05)) FROM numbers(%d)", rows), params...)+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		}()
+	}
+	until(t, func() bool {
+		return count(t, watch, "SELECT count() FROM system.processes WHERE query LIKE '%sleepEachRow%' AND query NOT LIKE '%processes%'") == 2
+	})
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if raw := <-answers; !strings.HasPrefix(raw, "HTTP/1.") || !strings.Contains(raw, " 200 OK\r\n") || !strings.Contains(raw, "\r\n0\n") && !strings.Contains(raw, "\n0\n\r\n0\r\n") {
+			t.Errorf("got %q", raw)
+		}
+	}
 }
 
 // TestHTTPForm sends external tables with a query.

@@ -1,7 +1,6 @@
 package chembed
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"sync"
@@ -151,7 +150,7 @@ func (hs *httpSession) begin(req *httpRequest) (undo func(), err error) {
 		if err := hs.exec("USE " + quoteName(req.database)); err != nil {
 			return undo, err
 		}
-		undo = func() { _ = hs.exec("USE " + quoteName(own)) }
+		undo = func() { _ = hs.exec("USE " + quoteName(own[0])) }
 	}
 	settings := req.settings
 	if req.readonly() && !hs.lessThan(settings) {
@@ -171,20 +170,7 @@ func (hs *httpSession) lessThan(settings []setting) bool {
 		return false
 	}
 	value, err := hs.ask("SELECT toString(getSetting('readonly'))")
-	return err == nil && value != "0"
-}
-
-// ask returns the one text that a query gives, in a format which no setting adds anything to.
-func (hs *httpSession) ask(sql string) (string, error) {
-	out, _, err := hs.conn.query(sql, "JSONCompactEachRow")
-	if err != nil {
-		return "", err
-	}
-	var row [1]string
-	if err := json.Unmarshal(out, &row); err != nil {
-		return "", fmt.Errorf("read what the engine answers: %w", err)
-	}
-	return row[0], nil
+	return err == nil && value[0] != "0"
 }
 
 // finish takes out of force what only one request asked for, above all readonly, behind which nothing else could be changed any more.

@@ -35,6 +35,7 @@ func TestHTTPSession(t *testing.T) {
 	step("kept", "POST", "SELECT getSetting('max_result_rows')", "77\n\n77\n77\n", in()...)
 	step("a request's own over it", "POST", "SELECT getSetting('max_result_rows')", "78\n", in("max_result_rows", "78", "extremes", "0")...)
 	step("and back", "POST", "SELECT getSetting('max_result_rows') FORMAT CSV", "77\n\n77\n77\n", in()...)
+	step("readonly of one request, with extremes", "POST", "SELECT currentDatabase() FORMAT CSV", "\"default\"\n\n\"default\"\n\"default\"\n", in("readonly", "1", "max_threads", "3")...)
 	step("extremes off", "POST", "SET extremes = 0", "", in()...)
 	step("a GET changes nothing", "GET", "CREATE TABLE x (a UInt8) ENGINE = Memory", "Code: 164. …", in()...)
 	step("nor leaves the session read-only", "POST", "CREATE TABLE x (a UInt8) ENGINE = Memory", "", in()...)

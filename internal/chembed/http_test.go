@@ -62,6 +62,9 @@ func TestHTTP(t *testing.T) {
 		{name: "root", method: "GET", url: "/", status: 200, want: "Ok.\n"},
 		{name: "no such path", method: "GET", url: "/nope", status: 404, want: "There is no handle…"},
 		{name: "no web page", method: "GET", url: "/play", status: 404, want: "The embedded ClickHouse has no web pages…"},
+		{name: "options", method: "OPTIONS", url: "/", status: 204, want: ""},
+		{name: "header over parameter", method: "GET", url: q("SELECT 1 AS a", "default_format", "CSV"), header: []string{"X-ClickHouse-Format", "JSONEachRow"}, status: 200, want: "{\"a\":1}\n"},
+		{name: "body of a GET", method: "GET", url: "/?query=SELECT+1+%2B", body: "2", status: 200, want: "3\n"},
 		{name: "method", method: "DELETE", url: q("SELECT 1"), status: 405, want: "Use GET…"},
 		{name: "query in the URL", method: "GET", url: q("SELECT 1"), status: 200, want: "1\n"},
 		{name: "query in the body", method: "POST", url: "/", body: "SELECT 2, 'a'", status: 200, want: "2\ta\n"},
@@ -169,6 +172,19 @@ func TestHTTPHeaders(t *testing.T) {
 	}
 }
 
+// TestHTTPOrigin: add_http_cors_header lets in nobody but who is let in anyway.
+func TestHTTPOrigin(t *testing.T) {
+	t.Parallel()
+	s := chtest.Start(t)
+	own := "http://" + s.HTTPAddr()
+	for _, row := range []struct{ origin, set, want string }{{own, "1", own}, {own, "0", ""}, {"https://example.com", "1", ""}} {
+		resp, _ := do(t, s, "GET", q("SELECT 1", "add_http_cors_header", row.set), "", "Origin", row.origin)
+		if got := resp.Header.Get("Access-Control-Allow-Origin"); got != row.want {
+			t.Errorf("%s, %s: got %q, want %q", row.origin, row.set, got, row.want)
+		}
+	}
+}
+
 // TestHTTPLarge streams a large result out and a large insert in, and a result that fails after its first bytes is broken off.
 func TestHTTPLarge(t *testing.T) {
 	t.Parallel()
@@ -241,6 +257,23 @@ func TestHTTPCancel(t *testing.T) {
 	cancel()
 	<-done
 	until(t, func() bool { return count(t, watch, running) == 0 })
+
+	// Unless it is told to go on.
+	ctx, cancel = context.WithCancel(t.Context())
+	req = req.Clone(ctx)
+	req.URL.RawQuery += "&cancel_http_readonly_queries_on_client_close=0"
+	go func() {
+		_, err := http.DefaultClient.Do(req)
+		done <- err
+	}()
+	until(t, func() bool { return count(t, watch, running) == 1 })
+	cancel()
+	<-done
+	do(t, s, "GET", q("SELECT sleep(0.5)"), "") // meanwhile
+	if n := count(t, watch, running); n != 1 {
+		t.Errorf("%d queries run on", n)
+	}
+	mustExec(t, watch, "KILL QUERY WHERE query LIKE '%sleepEachRow%' AND query NOT LIKE '%processes%' AND query NOT LIKE 'KILL%' SYNC")
 }
 
 // rss is the resident memory of the engine's process, in bytes; 0 where the system does not tell.

@@ -40,6 +40,7 @@ func (n *netWire) Write(p []byte) (int, error) {
 }
 
 func (n *netWire) flush() error {
+	_ = n.rc.SetWriteDeadline(time.Now().Add(n.patience))
 	if err := n.rc.Flush(); err != nil {
 		return &clientGone{err}
 	}
@@ -50,8 +51,7 @@ func (n *netWire) finish() error { return n.flush() }
 
 // abort ends the request's goroutine, and with it the connection.
 func (n *netWire) abort() {
-	_ = n.rc.SetWriteDeadline(time.Now().Add(n.patience))
-	_ = n.rc.Flush()
+	_ = n.flush()
 	panic(http.ErrAbortHandler)
 }
 
@@ -143,7 +143,10 @@ func (p *progressWire) flush() error { return p.w.Flush() }
 func (p *progressWire) finish() error {
 	err := p.chunked.Close()
 	_, _ = p.w.WriteString("\r\n")
-	return errors.Join(err, p.w.Flush(), p.conn.Close())
+	if err := errors.Join(err, p.w.Flush(), p.conn.Close()); err != nil {
+		return &clientGone{err}
+	}
+	return nil
 }
 
 // abort leaves out the chunk that ends a whole body.

@@ -30,6 +30,11 @@ func (st statement) beyond() error {
 		if len(second) > 1 && access[second[1]] != "" {
 			return codeSupportDisabled.errorf("the embedded server has no %s: %s", access[second[1]], elsewhere)
 		}
+	case "INSERT":
+		if st.kind == kindOther && st.readsInput() {
+			// The engine would wait for data that no interface of it can send, and could not be stopped.
+			return codeSupportDisabled.errorf("the embedded server has no table function input(): insert the data into a temporary table, and INSERT … SELECT from that")
+		}
 	case "GRANT", "REVOKE":
 		return codeSupportDisabled.errorf("the embedded server has no users to grant anything to: %s", elsewhere)
 	case "EXECUTE":
@@ -61,6 +66,19 @@ func (st statement) beyond() error {
 		}
 	}
 	return nil
+}
+
+// readsInput says that the statement calls the table function input.
+func (st statement) readsInput() bool {
+	for sc := (scanner{s: st.text}); ; {
+		t, ok := sc.next()
+		if !ok {
+			return false
+		}
+		if strings.EqualFold(unquoteName(t.text), "input") && sc.peekSign("(") {
+			return true
+		}
+	}
 }
 
 // access are the words for what access control is made of.

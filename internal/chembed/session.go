@@ -1,7 +1,6 @@
 package chembed
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -139,12 +138,24 @@ func (s *session) putBack(chosen func(name string) bool) error {
 		return nil
 	}
 	// The query has locked the door behind itself: readonly = 1. A new connection is without its settings.
-	out, _, err := s.conn.query("SELECT currentDatabase()", "RawBLOB")
+	own, err := s.ask("SELECT currentDatabase()")
 	if err != nil {
 		return err
 	}
 	s.close()
-	return s.open(string(out))
+	return s.open(own[0])
+}
+
+// ask returns the one row of texts that a query gives, in a format to which the setting extremes adds nothing.
+func (s *session) ask(sql string) (row []string, err error) {
+	out, _, err := s.conn.query(sql, "JSONCompactEachRow")
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(out, &row); err != nil || len(row) == 0 {
+		return nil, fmt.Errorf("read what the engine answers: %w", errors.Join(err, errors.New(clipPlain(string(out)))))
+	}
+	return row, nil
 }
 
 // change runs a statement that changes the session's own settings, with no query's settings in force, and forgets what the
@@ -157,9 +168,8 @@ func (s *session) change(sql string) error {
 	if err := s.exec(sql); err != nil {
 		return err
 	}
-	if out, _, err := s.conn.query("SELECT getSetting('extremes'), currentDatabase()", "RawBLOB"); err == nil {
-		s.extremes = bytes.HasPrefix(out, []byte("true"))
-		s.database = strings.TrimPrefix(strings.TrimPrefix(string(out), "true"), "false")
+	if row, err := s.ask("SELECT toString(getSetting('extremes')), currentDatabase()"); err == nil && len(row) == 2 {
+		s.extremes, s.database = row[0] == "true", row[1]
 	}
 	// Refused where the client has just made the session read-only: it stays marked unless it chose that very setting.
 	_ = s.mark()

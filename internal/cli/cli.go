@@ -29,6 +29,8 @@ type App struct {
 
 	// Up runs everything on this machine until ctx ends.
 	Up Runner
+	// ClickHouse runs the embedded ClickHouse alone until ctx ends.
+	ClickHouse EngineRunner
 	// EngineLibrary returns the path of the embedded ClickHouse's library, or
 	// an error that says how to get it.
 	EngineLibrary func() (string, error)
@@ -51,8 +53,11 @@ type grammar struct {
 	Query    queryCmd    `cmd:"" help:"Ask ClickHouse."`
 	Simulate simulateCmd `cmd:"" help:"Publish realistic traffic, the same for the same seed."`
 	Replay   replayCmd   `cmd:"" help:"Put repaired dead letters back into the log."`
+	Keys     keysCmd     `cmd:"" help:"Make the keyring that gateways and scan workers share."`
 	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
 	Doctor   doctorCmd   `cmd:"" help:"Check this machine and a running installation."`
+
+	Clickhouse clickhouseCmd `cmd:"" help:"Serve the embedded ClickHouse alone, for roles that run as processes of their own."`
 }
 
 // Main runs the command that args (without the program's name) asks for and
@@ -134,7 +139,7 @@ func (a *App) run(ctx context.Context, args []string) (err error) {
 // asked is the command that args begins with, for a hint.
 func asked(args []string) string {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		for _, name := range []string{"up", "demo", "mint", "scan", "codes", "alerts", "query", "simulate", "replay", "migrate", "doctor"} {
+		for _, name := range []string{"up", "demo", "mint", "scan", "codes", "alerts", "query", "simulate", "replay", "keys", "migrate", "doctor", "clickhouse"} {
 			if args[0] == name {
 				return name + " "
 			}

@@ -52,6 +52,9 @@ func TestWrongUsageIsStatusTwoAndOneSentence(t *testing.T) {
 		{[]string{"replay", "--dlq", "--list", "--retry", "too_old"}, "--list"},
 		{[]string{"migrate", "--clickhouse-url", "http://x"}, "--clickhouse-url"},
 		{[]string{"migrate", "--retention-days", "-1"}, "--retention-days"},
+		{[]string{"keys"}, "new"},
+		{[]string{"keys", "new"}, "--keyring"},
+		{[]string{"clickhouse", "--port", "9000"}, "--port"},
 	} {
 		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
 			r := run(t, row.args...)
@@ -89,6 +92,9 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"no nats", []string{"replay", "--dlq", "--list", "--nats-url", "nats://user:secret@127.0.0.1:1"}, "--nats-url"},
 		{"no csv", append([]string{"mint", "--from", filepath.Join(dir, "none.csv")}, away...), "--from"},
 		{"data is a file", []string{"up", "--data", file}, "--data"},
+		{"a keyring is there", []string{"keys", "new", "--keyring", file}, "use it as it is"},
+		{"no folder for a keyring", []string{"keys", "new", "--keyring", filepath.Join(dir, "none", "keyring.json")}, "make it"},
+		{"a file for a keyring's folder", []string{"keys", "new", "--keyring", filepath.Join(file, "keyring.json")}, "--keyring"},
 		{"out is a file", append([]string{"mint", "https://example.com", "--out", file}, away...), "--out"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -124,7 +130,7 @@ func TestHelpListsFlagsWithDefaultsAndEnvironment(t *testing.T) {
 		}
 	}
 	// Every command has a help of its own, and says what it is.
-	for _, name := range []string{"up", "demo", "mint", "scan", "codes list", "codes change", "alerts", "query", "simulate", "replay", "migrate", "doctor"} {
+	for _, name := range []string{"up", "demo", "mint", "scan", "codes list", "codes change", "alerts", "query", "simulate", "replay", "keys new", "migrate", "doctor", "clickhouse"} {
 		if out := run(t, append(strings.Fields(name), "--help")...).ok(t); !strings.Contains(out, "Usage: huoma "+name) {
 			t.Errorf("huoma %s --help says %q", name, out)
 		}

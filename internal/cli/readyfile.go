@@ -8,7 +8,7 @@ import (
 
 // writeReady writes the addresses for whoever waits for the file: it is whole
 // from the moment it is there, and its owner's alone, since it has the key.
-func writeReady(path string, at Addresses) error {
+func writeReady(path string, at any) error {
 	b, err := json.Marshal(at)
 	if err != nil {
 		return err

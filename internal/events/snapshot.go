@@ -30,7 +30,8 @@ type Snapshot struct {
 	Producers map[string]uint64 `json:"producers,omitempty"` // gateway instance → last record taken
 }
 
-// Seen is one event id within the memory of duplicates.
+// Seen is one producer's event within the memory of duplicates: a hash of its
+// source, id and code.
 type Seen struct {
 	ID string `json:"id"`
 	At int64  `json:"at"` // broker time, Unix seconds

@@ -239,7 +239,7 @@ func numbers(v string) (n [3]int) {
 func notFound(what string, err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrBucketNotFound):
-		return fmt.Errorf("%s: Huoma is not set up on this NATS: run huoma migrate, or huoma up: %w", what, events.ErrNotFound)
+		return fmt.Errorf("%s: Huoma is not set up on this NATS: start a gateway or a worker, which makes its streams, or huoma up: %w", what, events.ErrNotFound)
 	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrObjectNotFound):
 		return fmt.Errorf("%s: %w", what, events.ErrNotFound)
 	}
@@ -296,7 +296,7 @@ func (c *Conn) gaveUp(ctx context.Context, what string, last error) error {
 	}
 	switch {
 	case errors.Is(last, nats.ErrNoResponders) || errors.Is(last, jetstream.ErrNoStreamResponse):
-		last = fmt.Errorf("JetStream does not answer at %s, enable it (nats-server -js) and set Huoma up (huoma migrate): %w", c.addr, last)
+		last = fmt.Errorf("JetStream does not answer at %s: it is not enabled there (nats-server -js), or its cluster has no leader at the moment: %w", c.addr, last)
 	case !c.Connected():
 		last = fmt.Errorf("%w at %s, trying to reconnect", ErrUnreachable, c.addr)
 	}

@@ -212,7 +212,7 @@ func (t *Transform) one(b *builder, m events.Message, idx int, raw []byte, kind 
 	own := isScan && scan.Answered != "" // a gateway's own scan: its record's number tells a repeat
 	def, isDef := e.Data.(*events.CodeData)
 	_, isForged := e.Data.(*events.Forged)
-	if !own && !isDef && !isForged && t.repeated(e.Source, e.ID, m.At) {
+	if !own && !isDef && !isForged && t.repeated(e, m.At) {
 		t.totals.Repeated++
 		return
 	}
@@ -434,10 +434,12 @@ func (t *Transform) dead(b *builder, m events.Message, idx int, raw []byte, reas
 	b.size += 80
 }
 
-// repeated reports whether this id of this source was taken before, and
-// remembers it. Neither holds a control character.
-func (t *Transform) repeated(source, id string, at time.Time) bool {
-	sum := sha256.Sum256([]byte(source + "\x00" + id))
+// repeated reports whether an event of this source, id and code was taken
+// before, and remembers it. The code counts, since another code's events may
+// be another partition's: what is a repeat must not depend on that. None of
+// the three holds a control character.
+func (t *Transform) repeated(e *events.Event, at time.Time) bool {
+	sum := sha256.Sum256([]byte(e.Source + "\x00" + e.ID + "\x00" + e.Subject))
 	key := [16]byte(sum[:16])
 	if _, ok := t.seen[key]; ok {
 		return true

@@ -295,15 +295,17 @@ func TestAgesAtTheBoundaryAndHistory(t *testing.T) {
 
 func TestRepeatsAreDroppedAndCounted(t *testing.T) {
 	at := epoch.Add(time.Second)
-	mint := record(t, 1, 1, epoch, minted(definition("c1")))
+	mint := record(t, 1, 1, epoch, minted(definition("c1")), minted(definition("c2")))
 	join := event(events.TypeMemberJoined, "j", "c1", at, &events.Member{Target: target(0)})
+	other := event(events.TypeMemberJoined, "j", "c2", at, &events.Member{Target: target(0)}) // elsewhere it would be another partition's
 	gw := record(t, 2, 2, at, scanBy("s", "c1", "v", at), scanBy("s2", "c1", "w", at))
 	again := gw
 	again.Seq = 5
 	toldAgain := record(t, 6, 3, at, minted(definition("c1")))
-	commits, _ := decide(t, mint, gw, published(t, 3, "member", at, join), published(t, 4, "member", at.Add(23*time.Hour), join), again, toldAgain)
+	commits, _ := decide(t, mint, gw, published(t, 3, "member", at, join), published(t, 4, "member", at.Add(23*time.Hour), join), again, toldAgain,
+		published(t, 7, "member", at.Add(23*time.Hour), other))
 	last := commits[len(commits)-1].Totals
-	want := events.Totals{Scans: 2, Members: 1, Codes: 1, Repeated: 4, Decisions: last.Decisions, Alerts: last.Alerts}
+	want := events.Totals{Scans: 2, Members: 2, Codes: 2, Repeated: 4, Decisions: last.Decisions, Alerts: last.Alerts}
 	if last != want {
 		t.Errorf("totals = %+v, want %+v", last, want)
 	}

@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the tables of flags into the docu
 func TestDocumentsListEveryFlag(t *testing.T) {
 	tables := regexp.MustCompile(`(?s)<!-- flags: ([a-z -]+) -->\n(.*?)<!-- end of flags -->`)
 	bin := programs(t)
-	for _, document := range []string{"README.md", "docs/configuration.md"} {
+	for _, document := range []string{"README.md", "docs/configuration.md", "docs/production.md"} {
 		text := read(t, document)
 		if !tables.MatchString(text) {
 			t.Errorf("%s has no table of flags", document)

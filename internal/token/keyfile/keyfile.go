@@ -1,4 +1,4 @@
-// Package keyfile keeps a token keyring in a file. Start at [LoadOrCreate].
+// Package keyfile keeps a token keyring in a file. Start at [LoadOrCreate], or at [Create] where a ring must be new.
 //
 // It refuses a file that others than its owner can read or write (a secret that Kubernetes mounts is the exception, see [Load]), a file
 // that is not a regular one, and a damaged one: it never replaces a keyring that is there, since printed codes are read with it.
@@ -79,15 +79,21 @@ func LoadOrCreate(path string) (*token.Keyring, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return k, err
 	}
-	k, err = token.NewKeyring(rand.Reader, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	err = create(path, k)
+	k, err = Create(path)
 	if errors.Is(err, fs.ErrExist) {
 		return Load(path)
 	}
+	return k, err
+}
+
+// Create writes a new keyring to path with mode 0600. It is fs.ErrExist where there is a file of that name, which stays as
+// it is. When it returns, the file and its name are on disk. The directory must exist.
+func Create(path string) (*token.Keyring, error) {
+	k, err := token.NewKeyring(rand.Reader, time.Now())
 	if err != nil {
+		return nil, err
+	}
+	if err := create(path, k); err != nil {
 		return nil, fmt.Errorf("create keyring: %w", err)
 	}
 	return k, nil

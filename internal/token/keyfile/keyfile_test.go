@@ -145,3 +145,21 @@ func names(t *testing.T, dir string) (out []string) {
 	}
 	return out
 }
+
+func TestCreateNeverReplaces(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	k, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a second time: %v", err)
+	}
+	kept, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tokenOf(t, kept) != tokenOf(t, k) {
+		t.Error("the file has another keyring than was returned")
+	}
+}
