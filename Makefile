@@ -12,7 +12,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools engine binaries up demo test lint vuln fmt clean
+.PHONY: help setup tools engine binaries clients up demo test lint vuln fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,7 +36,10 @@ up: setup ## start everything on this machine; Ctrl-C drains and stops
 demo: setup ## up, and a few minutes of simulated traffic
 	@exec bin/huoma demo $(ARGS)
 
-test: setup ## the linters and all tests
+clients:
+	@tools/clients.sh
+
+test: setup clients ## the linters and all tests
 	@tools/need.sh cc curl zbarimg clickhouse_client
 	@$(MAKE) --no-print-directory lint
 	CGO_ENABLED=1 go test -race -p 2 -timeout 30m ./...
@@ -56,4 +59,4 @@ fmt: ## format the Go code
 	gofmt -w $(GODIRS)
 
 clean: ## remove what was built and installed here; data is kept
-	rm -rf bin tools/chdb/node_modules
+	rm -rf bin tools/chdb/node_modules tools/clients/node_modules
