@@ -94,6 +94,7 @@ func TestArchitectureNamesEveryStreamAndSubject(t *testing.T) {
 		events.StreamEvents:    {events.SubjectIn, events.SubjectEvents, events.SubjectSchedule},
 		events.StreamDecisions: {events.CommitFilter},
 		events.StreamAlerts:    {generic(events.AlertSubject("*", "*"), ">")},
+		events.StreamImports:   {events.SubjectImports},
 		events.StreamDLQ:       {strings.Replace(events.DLQSubject(0), "0", "*", 1)},
 		events.BucketCodes:     nil,
 		events.BucketState:     nil,
