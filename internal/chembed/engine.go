@@ -22,6 +22,7 @@ type engine struct {
 	types map[string]string // of settings; see settingTypes
 
 	followers followers
+	ids       queryIDs
 }
 
 // library holds the C functions of chdb.h that the child uses. Handles are opaque addresses owned by the library.

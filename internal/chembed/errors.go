@@ -39,6 +39,7 @@ var (
 	codeChecksumMismatch  = errorCode{40, "CHECKSUM_DOESNT_MATCH"}
 	codeCannotDecompress  = errorCode{271, "CANNOT_DECOMPRESS"}
 	codeUnsupportedMethod = errorCode{1, "UNSUPPORTED_METHOD"}
+	codeSameQueryID       = errorCode{216, "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING"}
 	codeUnknownSetting    = errorCode{115, "UNKNOWN_SETTING"}
 	codeBadRequest        = errorCode{36, "BAD_ARGUMENTS"}
 )

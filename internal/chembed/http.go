@@ -228,6 +228,12 @@ func (h *httpHandler) run(r *http.Request, req *httpRequest, o *httpOutput) erro
 	if err := st.beyond(); err != nil {
 		return err
 	}
+	done, err := hs.named(req.id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	st = h.eng.withEngineIDs(st)
 	ctx := r.Context()
 	if v, given := opts.given["cancel_http_readonly_queries_on_client_close"]; given && !on(v) {
 		ctx = h.base

@@ -255,6 +255,12 @@ func (c *nativeConn) run(ctx context.Context, q query) error {
 	if err := st.beyond(); err != nil {
 		return err
 	}
+	done, err := c.sess.named(q.id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	st = c.eng.withEngineIDs(st)
 	if st.kind == kindSet {
 		return c.sess.change(st.text)
 	}
