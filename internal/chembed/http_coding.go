@@ -224,10 +224,9 @@ type blockWriter struct {
 
 // newBlockWriter compresses by a value of the setting network_compression_method.
 func newBlockWriter(w io.Writer, method string) (*blockWriter, error) {
-	methods := map[string]compress.Method{"LZ4": compress.LZ4, "LZ4HC": compress.LZ4HC, "ZSTD": compress.ZSTD, "NONE": compress.None}
-	m, ok := methods[strings.ToUpper(method)]
-	if !ok {
-		return nil, codeUnknownCompression.errorf("Unknown network_compression_method %s: the embedded server knows LZ4, LZ4HC, ZSTD and NONE", clip(method))
+	m, err := parseBlockMethod(method)
+	if err != nil {
+		return nil, err
 	}
 	return &blockWriter{w: w, comp: compress.NewWriter(compress.LevelZero, m)}, nil
 }

@@ -9,27 +9,27 @@ import (
 	"github.com/ClickHouse/ch-go/proto"
 )
 
+// blockMethods are the values of the setting network_compression_method, by which blocks for a client are compressed.
+var blockMethods = map[string]compress.Method{"LZ4": compress.LZ4, "LZ4HC": compress.LZ4HC, "ZSTD": compress.ZSTD, "NONE": compress.None}
+
+// parseBlockMethod reads such a value.
+func parseBlockMethod(value string) (compress.Method, error) {
+	m, ok := blockMethods[strings.ToUpper(value)]
+	if !ok {
+		return m, codeUnknownCompression.errorf("Unknown network_compression_method %s: the embedded server knows LZ4, LZ4HC, ZSTD and NONE", clip(value))
+	}
+	return m, nil
+}
+
 // blockMethod is how the blocks sent to a client are compressed, if it wants them compressed.
-func blockMethod(settings []setting) (compress.Method, error) {
-	method := compress.LZ4
+func blockMethod(settings []setting) (method compress.Method, err error) {
+	method = compress.LZ4
 	for _, s := range settings {
-		if s.name != "network_compression_method" {
-			continue
-		}
-		switch strings.ToUpper(s.value) {
-		case "LZ4":
-			method = compress.LZ4
-		case "LZ4HC":
-			method = compress.LZ4HC
-		case "ZSTD":
-			method = compress.ZSTD
-		case "NONE":
-			method = compress.None
-		default:
-			return method, errorCode{432, "UNKNOWN_CODEC"}.errorf("Unknown codec family code: %s. The embedded server compresses with LZ4, LZ4HC, ZSTD or NONE", clipPlain(s.value))
+		if s.name == "network_compression_method" && err == nil {
+			method, err = parseBlockMethod(s.value)
 		}
 	}
-	return method, nil
+	return method, err
 }
 
 // compressor is the writer of compressed frames of the running query's method.
