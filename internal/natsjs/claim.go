@@ -122,9 +122,12 @@ func (c *Conn) Claim(ctx context.Context, o ClaimOptions) (*Claim, error) {
 // producers publish below huoma.in and no partition can be told for.
 func (c *Conn) ClaimPartition(ctx context.Context, partition int) (*Claim, error) {
 	return c.Claim(ctx, ClaimOptions{
-		Stream: events.StreamEvents, Durable: "scan-" + strconv.Itoa(partition), Filters: partitionFilters(partition),
+		Stream: events.StreamEvents, Durable: scanDurable(partition), Filters: partitionFilters(partition),
 	})
 }
+
+// scanDurable is the consumer of a partition of the events.
+func scanDurable(partition int) string { return "scan-" + strconv.Itoa(partition) }
 
 // ClaimCommits claims a partition's commit records for an analytics worker.
 func (c *Conn) ClaimCommits(ctx context.Context, partition int) (*Claim, error) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/huoma/huoma/internal/events"
 )
 
 // How a claim's consumer is made, kept, roused and given up.
@@ -174,6 +176,19 @@ func pinned(info *jetstream.ConsumerInfo) string {
 		}
 	}
 	return ""
+}
+
+// Claimants is how many processes claim a partition of the events, as far as the server knows at this moment: each has a request waiting,
+// the owner too. One between two requests is not counted; one that has just vanished may be.
+func (c *Conn) Claimants(ctx context.Context, partition int) (n int, err error) {
+	err = c.retry(ctx, fmt.Sprintf("look who claims partition %d", partition), func(ctx context.Context) error {
+		cons, err := c.js.Consumer(ctx, events.StreamEvents, scanDurable(partition))
+		if err == nil {
+			n = cons.CachedInfo().NumWaiting
+		}
+		return err
+	})
+	return n, err
 }
 
 // release puts back what was fetched ahead and lets the pin go.

@@ -25,6 +25,6 @@ func (r ScanWorker) New() (*scanning.Worker, error) {
 	return scanning.New(scanning.Options{
 		Instance: Instance("scan-worker"), Partitions: r.Partitions, Backend: r.Conn, Identity: identity(r.Keyring),
 		Claim: func(ctx context.Context, p int) (scanning.Input, error) { return r.Conn.ClaimPartition(ctx, p) },
-		Log:   r.Log, Registry: r.Registry,
+		Log:   r.Log, Registry: r.Registry, Claimants: r.Conn.Claimants,
 	})
 }

@@ -24,10 +24,16 @@ type Options struct {
 	Log        *slog.Logger
 	Registry   prometheus.Registerer
 
-	SnapshotEvents int               // snapshot after so many events; default 20 000
-	SnapshotEvery  time.Duration     // or so much time with any; default 30 s
-	LongestPause   time.Duration     // before a failed partition is claimed again; default 5 s
-	Crash          func(Point) error // tests: an error stops the owner dead at that point
+	SnapshotEvents int           // snapshot after so many events; default 20 000
+	SnapshotEvery  time.Duration // or so much time with any; default 30 s
+	LongestPause   time.Duration // before a failed partition is claimed again; default 5 s
+
+	// Claimants is how many workers claim a partition, its owner among them. With it a worker that owns more than its share gives partitions
+	// up; without, an owner stays the owner until it stops.
+	Claimants    func(ctx context.Context, partition int) (int, error)
+	BalanceEvery time.Duration // about how often a worker looks at its share; default 15 s
+
+	Crash func(Point) error // tests: an error stops the owner dead at that point
 }
 
 // Worker claims every partition and owns those it is given. Any number of
@@ -37,6 +43,9 @@ type Worker struct {
 	metrics *metrics
 	owned   []atomic.Bool
 	open    atomic.Int64
+
+	mu     sync.Mutex
+	giveUp []context.CancelFunc // by partition, while it is claimed
 }
 
 // New checks o and returns a Worker that has not started.
@@ -63,7 +72,10 @@ func New(o Options) (*Worker, error) {
 	if o.LongestPause == 0 {
 		o.LongestPause = 5 * time.Second
 	}
-	return &Worker{o: o, metrics: newMetrics(o.Registry), owned: make([]atomic.Bool, o.Partitions)}, nil
+	if o.BalanceEvery == 0 {
+		o.BalanceEvery = defaultBalanceEvery
+	}
+	return &Worker{o: o, metrics: newMetrics(o.Registry), owned: make([]atomic.Bool, o.Partitions), giveUp: make([]context.CancelFunc, o.Partitions)}, nil
 }
 
 // Run works until ctx ends, then writes last snapshots and gives the
@@ -75,6 +87,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	errs := make([]error, w.o.Partitions)
 	for p := range w.o.Partitions {
 		wg.Go(func() { errs[p] = w.partition(ctx, p) })
+	}
+	if w.o.Claimants != nil {
+		wg.Go(func() { w.balance(ctx) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -103,9 +118,19 @@ func (w *Worker) partition(ctx context.Context, p int) error {
 	pause := firstPause
 	for {
 		started := time.Now()
-		err := w.own(ctx, p)
+		owning, giveUp := w.owning(ctx, p)
+		err := w.own(owning, p)
+		released := owning.Err() != nil
+		giveUp()
 		if ctx.Err() != nil {
 			return err
+		}
+		if released {
+			if err != nil {
+				w.o.Log.Warn("hand a partition over", "partition", p, "err", err)
+			}
+			w.stayAway(ctx, p)
+			continue
 		}
 		if time.Since(started) > time.Minute {
 			pause = firstPause
@@ -127,6 +152,9 @@ func (w *Worker) partition(ctx context.Context, p int) error {
 // own claims p once and works it until it is lost or ctx ends.
 func (w *Worker) own(ctx context.Context, p int) (err error) {
 	in, err := w.o.Claim(ctx, p)
+	if err != nil && ctx.Err() != nil {
+		return nil // stopped before there was anything to give up
+	}
 	if err != nil {
 		return fmt.Errorf("claim partition %d: %w", p, err)
 	}
