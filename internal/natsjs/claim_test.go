@@ -87,3 +87,29 @@ func TestClaimReadsInOrder(t *testing.T) {
 	}
 	inOrder(t, read(t, cl, 2010-700), 701)
 }
+
+// The server is asked who claims a partition: however its owner gives signs of life, each process counts once.
+func TestClaimants(t *testing.T) {
+	t.Parallel()
+	_, c := install(t, 1)
+	appendRecords(t, c, 0, 1, 1)
+	owner := claim(t, c, ClaimOptions{PinnedTTL: DefaultPinnedTTL})
+	rewound(t, owner, 1)
+	read(t, owner, 1)
+	for range 2 {
+		claim(t, c, ClaimOptions{PinnedTTL: DefaultPinnedTTL})
+	}
+	most := 0
+	for begun := time.Now(); time.Since(begun) < 2*DefaultPinnedTTL; { // so that signs of life are among what is seen
+		n, err := c.Claimants(testContext(t), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if most = max(most, n); n > 3 {
+			t.Errorf("%d claim the partition, want 3", n)
+		}
+	}
+	if most != 3 {
+		t.Errorf("at most %d were seen to claim the partition, want 3", most)
+	}
+}
