@@ -70,7 +70,6 @@ func newNativeConn(eng *engine, id identity, log *slog.Logger, conn net.Conn, pa
 	c.plain = bufio.NewReaderSize(compress.NewReader(c.r), 64<<10)
 	c.cp = newBlockCopier(c.r, io.Discard)
 	c.comp = map[compress.Method]*compress.Writer{}
-	c.out = newTranscoder(0)
 	return c
 }
 

@@ -16,13 +16,14 @@ const namesZones = 54337
 // because a table is the session's own, the stream is begun again.
 func (s *session) streamNative(st statement, params []param, f func(block []byte, st stats) error) error {
 	zones, asked := map[int]string(nil), false
+	var fix *transcoder // made for the first block that needs it
+	var fixed bytes.Buffer
 	for {
 		stream, err := s.conn.stream(st.plain, "Native", params)
 		if err != nil {
 			return err
 		}
 		again := false
-		var fixed bytes.Buffer
 		for more := true; more && !again; {
 			more, err = stream.next(func(chunk []byte, st2 stats) error {
 				if !asked {
@@ -36,10 +37,12 @@ func (s *session) streamNative(st statement, params []param, f func(block []byte
 					}
 				}
 				if len(zones) > 0 {
-					t := newTranscoder(0)
-					t.cp.retype = zones
+					if fix == nil {
+						fix = newTranscoder(0)
+						fix.cp.retype = zones
+					}
 					fixed.Reset()
-					if err := t.write(&fixed, chunk); err != nil {
+					if err := fix.write(&fixed, chunk); err != nil {
 						return err
 					}
 					chunk = fixed.Bytes()

@@ -276,7 +276,11 @@ func passing(err error) bool {
 // pause waits between two attempts: a little longer each time, at most a
 // second. It reports false when ctx ended or the connection was closed.
 func (c *Conn) pause(ctx context.Context, attempt int) bool {
-	d := min(20*time.Millisecond<<min(attempt, 6), time.Second)
+	return c.wait(ctx, min(20*time.Millisecond<<min(attempt, 6), time.Second))
+}
+
+// wait waits. It reports false when ctx ended or the connection was closed.
+func (c *Conn) wait(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -183,9 +183,10 @@ func pinned(info *jetstream.ConsumerInfo) string {
 // between two requests may not be counted; one that vanished up to two seconds ago is.
 func (c *Conn) Claimants(ctx context.Context, partition int) (least int, err error) {
 	const looks, between = 4, DefaultPinnedTTL / 10 // a sign of life waits for a quarter of that time
+	what := fmt.Sprintf("look who claims partition %d", partition)
 	for i := range looks {
 		n := 0
-		err := c.retry(ctx, fmt.Sprintf("look who claims partition %d", partition), func(ctx context.Context) error {
+		err := c.retry(ctx, what, func(ctx context.Context) error {
 			cons, err := c.js.Consumer(ctx, events.StreamEvents, scanDurable(partition))
 			if err == nil {
 				n = cons.CachedInfo().NumWaiting
@@ -198,21 +199,11 @@ func (c *Conn) Claimants(ctx context.Context, partition int) (least int, err err
 		if least = min(least, n); i == 0 {
 			least = n
 		}
-		if i < looks-1 && !wait(ctx, between) {
-			return 0, ctx.Err()
+		if i < looks-1 && !c.wait(ctx, between) {
+			return 0, c.gaveUp(ctx, what, nil)
 		}
 	}
 	return least, nil
-}
-
-// wait waits, and is false when ctx ends first.
-func wait(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 // release puts back what was fetched ahead and lets the pin go.
