@@ -79,7 +79,7 @@ func (c *Conn) last(ctx context.Context, stream, subject string) (events.Message
 // the one before (0: it is the first), and returns its own sequence.
 // events.ErrFenced: somebody else has committed since; the caller is no longer
 // the owner and must start anew. When the outcome gets lost with the
-// connection, the last record is read back and compared; payload must
+// connection, the record that is there is read back and compared; payload must
 // therefore be unlike any other owner's (a Commit names its owner and step).
 // It tries until ctx ends; then the record may or may not be stored.
 func (c *Conn) AppendCommit(ctx context.Context, partition int, expected uint64, payload []byte) (uint64, error) {
@@ -109,6 +109,9 @@ func (c *Conn) AppendCommit(ctx context.Context, partition int, expected uint64,
 				case at > expected && bytes.Equal(last, payload):
 					return at, nil
 				case at != expected:
+					if seq, ours := c.followed(ctx, m.Subject, expected, payload); ours {
+						return seq, nil // and another owner's is there already
+					}
 					return 0, fmt.Errorf("%s after %d: %w", what, expected, events.ErrFenced)
 				}
 				// A cluster refuses while another record for the subject is
@@ -121,6 +124,19 @@ func (c *Conn) AppendCommit(ctx context.Context, partition int, expected uint64,
 			return 0, c.gaveUp(ctx, what, err)
 		}
 	}
+}
+
+// followed reports whether payload is the commit record that came after the one at expected, and its sequence. What cannot be read is not.
+func (c *Conn) followed(ctx context.Context, subject string, expected uint64, payload []byte) (seq uint64, ours bool) {
+	s, err := c.js.Stream(ctx, events.StreamDecisions)
+	if err != nil {
+		return 0, false
+	}
+	m, err := s.GetMsg(ctx, expected+1, jetstream.WithGetMsgSubject(subject))
+	if err != nil || !bytes.Equal(m.Data, payload) {
+		return 0, false
+	}
+	return m.Sequence, true
 }
 
 func (c *Conn) appendOnce(ctx context.Context, m *nats.Msg) (uint64, error) {
