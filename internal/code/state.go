@@ -2,6 +2,7 @@ package code
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/huoma/huoma/internal/risk"
@@ -345,7 +346,8 @@ func (s *State) accept(in Input, sc Scan, now time.Time, out *Outcome) {
 		at = in.At
 	}
 	if s.First == nil || at.Before(s.First.At) {
-		s.First = &First{EventID: in.ID, At: at, DeviceModel: sc.Device, Province: sc.Province}
+		// Clones: the scan's own text goes when the scan has been dealt with.
+		s.First = &First{EventID: strings.Clone(in.ID), At: at, DeviceModel: strings.Clone(sc.Device), Province: strings.Clone(sc.Province)}
 	}
 	if sc.Visitor != "" {
 		if s.visitors == nil {

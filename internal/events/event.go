@@ -321,36 +321,40 @@ func (e *Event) Marshal() ([]byte, error) { return e.AppendTo(nil) }
 
 // AppendTo appends what Marshal writes to b.
 func (e *Event) AppendTo(b []byte) ([]byte, error) {
-	data, err := json.Marshal(e.Data, json.Deterministic(true))
-	if err != nil {
-		return b, fmt.Errorf("marshal event %s: %w", e.Type, err)
-	}
-	b = append(b, `{"specversion":"1.0","id":`...)
-	for i, f := range []struct{ name, value string }{
-		{"", e.ID}, {`,"source":`, e.Source}, {`,"type":`, e.Type}, {`,"subject":`, e.Subject}, {`,"time":`, FormatTime(e.Time)},
-		{`,"dataschema":`, e.DataSchema}, {`,"tenant":`, e.Tenant},
-	} {
-		if f.value == "" && i >= 5 {
-			continue
-		}
-		b = append(b, f.name...)
-		if b, err = jsontext.AppendQuote(b, f.value); err != nil {
-			return b, fmt.Errorf("marshal event %s: %w", e.Type, err)
-		}
-	}
+	w := writer{b: b}
+	w.raw(`{"specversion":"1.0","id":`)
+	w.text(e.ID)
+	w.raw(`,"source":`)
+	w.text(e.Source)
+	w.raw(`,"type":`)
+	w.text(e.Type)
+	w.raw(`,"subject":`)
+	w.text(e.Subject)
+	w.raw(`,"time":"`)
+	w.b = appendTime(w.b, e.Time)
+	w.b = append(w.b, '"')
+	w.optText(`,"dataschema":`, e.DataSchema)
+	w.optText(`,"tenant":`, e.Tenant)
 	if e.Historical {
-		b = append(b, `,"historical":true`...)
+		w.raw(`,"historical":true`)
 	}
 	for _, x := range e.Extensions {
-		b = append(b, ',')
-		if b, err = jsontext.AppendQuote(b, x.Name); err != nil {
-			return b, fmt.Errorf("marshal event %s: %w", e.Type, err)
-		}
-		b = append(append(b, ':'), x.Value...)
+		w.b = append(w.b, ',')
+		w.text(x.Name)
+		w.b = append(w.b, ':')
+		w.b = append(w.b, x.Value...)
 	}
-	b = append(b, `,"data":`...)
-	b = append(b, data...)
-	return append(b, '}'), nil
+	w.raw(`,"data":`)
+	if scan, ok := e.Data.(*Scan); ok {
+		w.scan(scan)
+	} else {
+		w.value(e.Data)
+	}
+	w.b = append(w.b, '}')
+	if w.err != nil {
+		return w.b, fmt.Errorf("marshal event %s: %w", e.Type, w.err)
+	}
+	return w.b, nil
 }
 
 // MarshalBatch writes a JSON array of events.
@@ -382,12 +386,14 @@ func (e *Event) UnmarshalJSON(b []byte) error {
 }
 
 // FormatTime writes t in UTC as RFC 3339 with milliseconds, or finer when t is.
-func FormatTime(t time.Time) string {
+func FormatTime(t time.Time) string { return string(appendTime(nil, t)) }
+
+func appendTime(b []byte, t time.Time) []byte {
 	t = t.UTC()
 	if t.Nanosecond()%int(time.Millisecond) == 0 {
-		return t.Format("2006-01-02T15:04:05.000Z")
+		return t.AppendFormat(b, "2006-01-02T15:04:05.000Z")
 	}
-	return t.Format(time.RFC3339Nano)
+	return t.AppendFormat(b, time.RFC3339Nano)
 }
 
 // Check holds an event made by hand to the same rules as Parse.

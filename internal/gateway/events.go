@@ -36,7 +36,7 @@ func (g *Gateway) takeEvents(w http.ResponseWriter, r *http.Request) error {
 	case mediaType == events.ContentTypeBatch && !batch:
 		return invalid(events.CodeMalformed, "body", "this is no array: send it as %s", events.ContentType)
 	}
-	items, err := events.Split(body)
+	items, err := events.ParseAll(body)
 	if err != nil {
 		return eventProblem(err, -1)
 	}
@@ -46,14 +46,13 @@ func (g *Gateway) takeEvents(w http.ResponseWriter, r *http.Request) error {
 	now := g.now()
 	list := make([]encoded, len(items))
 	for i, item := range items {
-		e, err := events.Parse(item)
-		if err != nil {
+		if item.Err != nil {
+			return eventProblem(item.Err, i)
+		}
+		if err := g.fit(r.Context(), item.Event, now); err != nil {
 			return eventProblem(err, i)
 		}
-		if err := g.fit(r.Context(), e, now); err != nil {
-			return eventProblem(err, i)
-		}
-		if list[i], err = g.encode(e); err != nil {
+		if list[i], err = g.encode(item.Event); err != nil {
 			return err
 		}
 	}

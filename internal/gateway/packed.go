@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/huoma/huoma/internal/code"
@@ -40,7 +41,10 @@ var (
 func pack(v code.View) packed {
 	p := packed{
 		revision: v.Revision, status: v.Status, reason: v.Reason, expiresAt: v.ExpiresAt, renewalDueAt: v.RenewalDueAt,
-		current: v.Current, consumed: v.Consumed, unique: v.Unique, targets: slices.Clone(v.Targets), first: v.First,
+		current: v.Current, consumed: v.Consumed, unique: v.Unique, targets: slices.Clone(v.Targets),
+	}
+	if f := v.First; f != nil { // of its own: the record it stands in is large
+		p.first = &code.First{EventID: strings.Clone(f.EventID), At: f.At, DeviceModel: strings.Clone(f.DeviceModel), Province: strings.Clone(f.Province)}
 	}
 	if i := slices.Index(statuses, p.status); i >= 0 {
 		p.status = statuses[i]

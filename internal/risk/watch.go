@@ -108,7 +108,7 @@ func (w *Watch) Count(rules []Rule, s Subject, id string, now time.Time) []Firin
 			continue
 		}
 		e := w.entry(r, key)
-		oldest, full := e.add(Hit{At: now.UnixNano(), ID: id}, r.Limit)
+		oldest, full := e.add(Hit{At: now.UnixNano(), ID: strings.Clone(id)}, r.Limit)
 		if !full || now.UnixNano()-oldest > int64(r.Window) || now.UnixNano() < e.Until {
 			continue
 		}
@@ -117,10 +117,10 @@ func (w *Watch) Count(rules []Rule, s Subject, id string, now time.Time) []Firin
 			if w.locked == nil {
 				w.locked = make(map[entryKey]*Entry)
 			}
-			w.locked[entryKey{r.ID, r.Scope, key}] = e
+			w.locked[entryKey{r.ID, r.Scope, e.Key}] = e
 		}
 		fired = append(fired, Firing{
-			Rule: r, Key: key, At: now, Oldest: time.Unix(0, oldest).UTC(),
+			Rule: r, Key: e.Key, At: now, Oldest: time.Unix(0, oldest).UTC(),
 			Until: time.Unix(0, e.Until).UTC(), Causes: e.ids(),
 		})
 	}
@@ -134,7 +134,9 @@ func (w *Watch) entry(r Rule, key string) *Entry {
 		if w.entries == nil {
 			w.entries = make(map[entryKey]*Entry)
 		}
-		e = &Entry{Rule: r.ID, Scope: r.Scope, Key: key}
+		// The scan's own text goes when the scan has been dealt with.
+		k.key = strings.Clone(key)
+		e = &Entry{Rule: r.ID, Scope: r.Scope, Key: k.key}
 		w.entries[k] = e
 	}
 	return e

@@ -80,10 +80,14 @@ func (o *owner) run(ctx context.Context) error {
 
 // steps decides a run of messages, in as many records as they need.
 func (o *owner) steps(ctx context.Context, batch []events.Message) error {
+	var in input
 	for i := 0; i < len(batch); {
 		b := o.t.begin()
 		for i < len(batch) && b.size < softCommit {
-			if !o.t.take(b, batch[i]) {
+			if in.Seq != batch[i].Seq {
+				in = input{Message: batch[i]}
+			}
+			if !o.t.takeUntil(b, &in, events.Place{Seq: in.Seq}) {
 				break
 			}
 			i++

@@ -14,7 +14,8 @@ func (t *Transform) Replay(ctx context.Context, log History, end events.Place) e
 	from := t.reached.Next()
 	b := t.begin()
 	err := log.Replay(ctx, t.partition, from, end.Seq, func(m events.Message) error {
-		for !t.takeUntil(b, m, end) {
+		in := input{Message: m}
+		for !t.takeUntil(b, &in, end) {
 			b = t.begin()
 		}
 		if b.size >= softCommit {

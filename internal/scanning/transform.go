@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/events"
@@ -86,12 +85,13 @@ type builder struct {
 // full. It reports whether all of m is done; if not, call take with m again
 // after the record has been ended.
 func (t *Transform) take(b *builder, m events.Message) (done bool) {
-	return t.takeUntil(b, m, events.Place{Seq: m.Seq})
+	return t.takeUntil(b, &input{Message: m}, events.Place{Seq: m.Seq})
 }
 
 // takeUntil is take, stopping for good at the place end: a replay's goal may
 // lie inside a message.
-func (t *Transform) takeUntil(b *builder, m events.Message, end events.Place) (done bool) {
+func (t *Transform) takeUntil(b *builder, in *input, end events.Place) (done bool) {
+	m := in.Message
 	if m.Seq < t.reached.Next() {
 		return true
 	}
@@ -118,9 +118,9 @@ func (t *Transform) takeUntil(b *builder, m events.Message, end events.Place) (d
 		t.timer(b, m)
 		return finish()
 	case events.KindGateway:
-		return t.record(b, m, first, end, finish)
+		return t.record(b, m, in, first, end, finish)
 	}
-	items, err := events.Split(m.Data)
+	items, err := in.read()
 	if err != nil {
 		t.deadError(b, m, 0, m.Data, err)
 		return finish()
@@ -137,7 +137,7 @@ func (t *Transform) takeUntil(b *builder, m events.Message, end events.Place) (d
 
 // run decides items from first on. whole says that the last one is done; if it
 // is not, done says whether end was reached rather than the record's size.
-func (t *Transform) run(b *builder, m events.Message, items []jsontext.Value, first int, end events.Place, kind string) (done, whole bool) {
+func (t *Transform) run(b *builder, m events.Message, items []events.Read, first int, end events.Place, kind string) (done, whole bool) {
 	for i := first; i < len(items); i++ {
 		t.one(b, m, i, items[i], kind)
 		atEnd := end.More && m.Seq == end.Seq && i == end.Idx
@@ -151,14 +151,14 @@ func (t *Transform) run(b *builder, m events.Message, items []jsontext.Value, fi
 
 // record takes a gateway's record. Its number makes a repeat plain, however
 // late it comes.
-func (t *Transform) record(b *builder, m events.Message, first int, end events.Place, finish func() bool) bool {
+func (t *Transform) record(b *builder, m events.Message, in *input, first int, end events.Place, finish func() bool) bool {
 	producer := m.Get(events.HeaderProducer)
 	number, err := strconv.ParseUint(m.Get(events.HeaderRecord), 10, 64)
 	if producer == "" || err != nil || number == 0 {
 		t.dead(b, m, 0, m.Data, events.CodeWrongSubject, "this subject is for gateways: publish to huoma.in.scan.<code>")
 		return finish()
 	}
-	items, err := events.Split(m.Data)
+	items, err := in.read()
 	if err != nil {
 		t.deadError(b, m, 0, m.Data, err)
 		return finish()
@@ -190,10 +190,10 @@ func (t *Transform) timer(b *builder, m events.Message) {
 
 // one decides one event. kind is KindGateway or the stored kind of a
 // producer's subject.
-func (t *Transform) one(b *builder, m events.Message, idx int, raw []byte, kind string) {
-	e, err := events.Parse(raw)
-	if err != nil {
-		t.deadError(b, m, idx, raw, err)
+func (t *Transform) one(b *builder, m events.Message, idx int, item events.Read, kind string) {
+	e, raw := item.Event, item.Raw
+	if item.Err != nil {
+		t.deadError(b, m, idx, raw, item.Err)
 		return
 	}
 	if code, detail := t.refused(m, e, kind); code != "" {
@@ -216,7 +216,7 @@ func (t *Transform) one(b *builder, m events.Message, idx int, raw []byte, kind 
 		t.totals.Repeated++
 		return
 	}
-	item := events.Item{Seq: m.Seq, Idx: idx, At: m.At, Event: e}
+	out := events.Item{Seq: m.Seq, Idx: idx, At: m.At, Event: e}
 	switch {
 	case isForged:
 		t.totals.Forged++
@@ -228,11 +228,11 @@ func (t *Transform) one(b *builder, m events.Message, idx int, raw []byte, kind 
 		t.totals.Codes++
 	case isScan:
 		t.totals.Scans++
-		t.scan(b, m, idx, e, scan, &item)
+		t.scan(b, m, idx, e, scan, &out)
 	default:
 		t.other(b, m, idx, e)
 	}
-	b.c.Items = append(b.c.Items, item)
+	b.c.Items = append(b.c.Items, out)
 	b.size += len(raw) + 160
 }
 

@@ -459,7 +459,7 @@ func TestReplayStopsInsideAMessage(t *testing.T) {
 		tr := NewTransform(0, 1, "a", testIdentity())
 		end := events.Place{Seq: 2, Idx: idx, More: idx < 2}
 		for _, m := range []events.Message{mint, m} {
-			if !tr.takeUntil(tr.begin(), m, end) {
+			if !tr.takeUntil(tr.begin(), &input{Message: m}, end) {
 				t.Fatalf("stopped before %+v", end)
 			}
 		}
