@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,7 +126,7 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	state := lived(t)
 	s := &Snapshot{
 		Version: SnapshotVersion, Partition: 3, Step: 7, CommitSeq: 1 << 60, Reached: Place{Seq: 12, Idx: 4, More: true}, Totals: Totals{Scans: 9},
-		Codes: []code.Saved{state.Save()}, Seen: []Seen{{ID: [16]byte{0xe1}, At: at.Unix()}}, Producers: map[string]uint64{"gw1": 3, "gw2": 1<<64 - 1},
+		Codes: []code.Saved{state.Save()}, Seen: []Seen{{ID: [16]byte{0xe1}, At: at.Unix()}, {ID: [16]byte{0xe1, 15: 1}, At: at.Unix() + 1}}, Producers: map[string]uint64{"gw1": 3, "gw2": 1<<64 - 1},
 	}
 	b, err := s.Marshal()
 	if err != nil {
@@ -142,8 +143,8 @@ func TestSnapshotRoundTrip(t *testing.T) {
 		}
 		return string(b)
 	}
-	if a, b := text(got), text(s); a != b {
-		t.Errorf("read %s\nwant %s", a, b)
+	if a, b := text(got), text(s); a != b || !slices.Equal(got.Seen, s.Seen) {
+		t.Errorf("read %s %v\nwant %s %v", a, got.Seen, b, s.Seen)
 	}
 	// And the state that comes out of it decides on as the one that went in.
 	restored, in := code.Restore(got.Codes[0]), code.Input{ID: "x", Scan: &code.Scan{Visitor: "o:1", Picture: "9"}}
@@ -155,33 +156,45 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	}
 }
 
-// Snapshots of earlier programs wrote the ids as hexadecimal text too.
-func TestSnapshotWritesIDsAsHexadecimal(t *testing.T) {
+// Snapshots of earlier programs had the ids as hexadecimal text.
+func TestSnapshotOfVersion1IsRead(t *testing.T) {
 	enc, err := zstd.NewWriter(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer enc.Close()
 	const id = "00112233445566778899aabbccddeeff"
-	s, err := ReadSnapshot(bytes.NewReader(enc.EncodeAll([]byte(`{"v":1,"seen":[{"id":"`+id+`","at":5}]}`), nil)))
-	if err != nil || len(s.Seen) != 1 || s.Seen[0].At != 5 || fmt.Sprintf("%x", s.Seen[0].ID) != id {
+	s, err := ReadSnapshot(bytes.NewReader(enc.EncodeAll([]byte(`{"v":1,"step":4,"seen":[{"id":"`+id+`","at":5}]}`), nil)))
+	if err != nil || s.Step != 4 || len(s.Seen) != 1 || s.Seen[0].At != 5 || fmt.Sprintf("%x", s.Seen[0].ID) != id {
 		t.Fatalf("read %+v, %v", s, err)
-	}
-	b, err := s.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dec, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dec.Close()
-	if text, err := dec.DecodeAll(b, nil); err != nil || !bytes.Contains(text, []byte(`"seen":[{"id":"`+id+`","at":5}]`)) {
-		t.Errorf("wrote %s, %v", text, err)
 	}
 	for _, bad := range []string{id[1:], id + "00", strings.Repeat("x", 32)} {
 		if _, err := ReadSnapshot(bytes.NewReader(enc.EncodeAll([]byte(`{"v":1,"seen":[{"id":"`+bad+`","at":5}]}`), nil))); err == nil {
 			t.Errorf("%s is taken for an id", bad)
+		}
+	}
+}
+
+func TestSnapshotWithWrongIDsIsRefused(t *testing.T) {
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer enc.Close()
+	one := strings.Repeat("i", 16) + strings.Repeat("t", 8)
+	for name, row := range map[string]struct{ text, says string }{
+		"good":         {`{"v":2,"ids":1}` + "\n" + one, ""},
+		"one missing":  {`{"v":2,"ids":2}` + "\n" + one, "unexpected EOF"},
+		"cut off":      {`{"v":2,"ids":1}` + "\n" + one[1:], "unexpected EOF"},
+		"none at all":  {`{"v":2,"ids":1}`, "unexpected EOF"},
+		"one too many": {`{"v":2,"ids":1}` + "\n" + one + one, "follows its end"},
+		"no newline":   {`{"v":2,"ids":1}` + one, "do not belong"},
+		"minus one":    {`{"v":2,"ids":-1}` + "\n", "do not belong"},
+		"a lie":        {`{"v":2,"ids":4611686018427387904}` + "\n" + one, "unexpected EOF"},
+	} {
+		_, err := ReadSnapshot(bytes.NewReader(enc.EncodeAll([]byte(row.text), nil)))
+		if row.says == "" && err != nil || row.says != "" && (err == nil || !strings.Contains(err.Error(), row.says)) {
+			t.Errorf("%s: %v, want %q", name, err, row.says)
 		}
 	}
 }

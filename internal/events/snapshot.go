@@ -1,20 +1,25 @@
 package events
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/huoma/huoma/internal/code"
 )
 
-// SnapshotVersion is the version of snapshots written now.
-const SnapshotVersion = 1
+// SnapshotVersion is the version of snapshots written now. Version 1, which had
+// the ids as JSON, is read too.
+const SnapshotVersion = 2
 
 // Snapshot is the whole state of a partition after one step. A worker that
 // takes the partition over, and a gateway that starts, load it and replay what
@@ -28,30 +33,64 @@ type Snapshot struct {
 	Totals    Totals            `json:"totals"`
 	Clock     time.Time         `json:"clock"` // broker time of the newest input
 	Codes     []code.Saved      `json:"codes"`
-	Seen      []Seen            `json:"seen,omitempty"`      // ids of recent producers' events, oldest first
 	Producers map[string]uint64 `json:"producers,omitempty"` // gateway instance → last record taken
+	Seen      []Seen            `json:"-"`                   // ids of recent producers' events, oldest first
 }
 
-// Seen is one producer's event within the memory of duplicates. There may be millions.
+// Seen is one producer's event within the memory of duplicates. There may be
+// tens of millions.
 type Seen struct {
-	ID [16]byte `json:"id,format:hex"` // hash of source, id and code
-	At int64    `json:"at"`            // broker time, Unix seconds
+	ID [16]byte // hash of source, id and code
+	At int64    // broker time, Unix seconds
+}
+
+// snapshotHead is the JSON that a snapshot begins with. Behind it and a newline
+// stand the ids, 16 bytes each, then as many times, 8 bytes each, the lowest
+// first: random ids cannot be made smaller, and as JSON they would take longer
+// to read than all else together.
+type snapshotHead struct {
+	Snapshot `json:",inline"`
+	IDs      int        `json:"ids,omitzero"`
+	OldSeen  []seenJSON `json:"seen,omitempty"` // version 1
+}
+
+type seenJSON struct {
+	ID [16]byte `json:"id,format:hex"`
+	At int64    `json:"at"`
 }
 
 // maxSnapshot bounds what a compressed snapshot may unpack to.
 const maxSnapshot = 8 << 30
 
-// Marshal writes the snapshot as zstd-compressed JSON, which is nowhere held in full.
+// Marshal writes the snapshot, compressed by zstd with its checksum. What it is
+// compressed from is nowhere held in full.
 func (s *Snapshot) Marshal() ([]byte, error) {
 	var out bytes.Buffer
 	enc, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return nil, fmt.Errorf("compress snapshot: %w", err)
 	}
-	if err := errors.Join(json.MarshalWrite(enc, s, json.Deterministic(true)), enc.Close()); err != nil {
+	if err := errors.Join(s.write(enc), enc.Close()); err != nil {
 		return nil, fmt.Errorf("marshal snapshot of partition %d: %w", s.Partition, err)
 	}
 	return out.Bytes(), nil
+}
+
+func (s *Snapshot) write(w io.Writer) error {
+	if err := json.MarshalWrite(w, snapshotHead{Snapshot: *s, IDs: len(s.Seen)}, json.Deterministic(true)); err != nil {
+		return err
+	}
+	b := bufio.NewWriterSize(w, 64<<10)
+	_ = b.WriteByte('\n') // Flush says if anything could not be written
+	for i := range s.Seen {
+		_, _ = b.Write(s.Seen[i].ID[:])
+	}
+	var at [8]byte
+	for i := range s.Seen {
+		binary.LittleEndian.PutUint64(at[:], uint64(s.Seen[i].At))
+		_, _ = b.Write(at[:])
+	}
+	return b.Flush()
 }
 
 // ReadSnapshot reads what Marshal wrote. A snapshot of a newer version is an
@@ -62,12 +101,64 @@ func ReadSnapshot(r io.Reader) (*Snapshot, error) {
 		return nil, fmt.Errorf("decompress snapshot: %w", err)
 	}
 	defer dec.Close()
-	var s Snapshot
-	if err := json.UnmarshalRead(dec, &s); err != nil {
+	var head snapshotHead
+	text := jsontext.NewDecoder(dec)
+	if err := json.UnmarshalDecode(text, &head); err != nil {
 		return nil, fmt.Errorf("snapshot: %w", jsonError("", err))
 	}
-	if s.Version != SnapshotVersion {
+	s := &head.Snapshot
+	rest := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(text.UnreadBuffer())), dec), 64<<10)
+	switch s.Version {
+	case 1:
+		s.Seen = make([]Seen, len(head.OldSeen))
+		for i, old := range head.OldSeen {
+			s.Seen[i] = Seen(old)
+		}
+		s.Version = SnapshotVersion
+	case SnapshotVersion:
+		if s.Seen, err = readSeen(rest, head.IDs); err != nil {
+			return nil, fmt.Errorf("snapshot of partition %d: its ids: %w", s.Partition, err)
+		}
+	default:
 		return nil, fmt.Errorf("snapshot of partition %d has version %d, this program reads %d: upgrade it", s.Partition, s.Version, SnapshotVersion)
 	}
-	return &s, nil
+	if _, err := rest.ReadByte(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("snapshot of partition %d: something follows its end: %w", s.Partition, cmp.Or(err, errTrailing))
+	}
+	return s, nil
+}
+
+var errTrailing = errors.New("bytes that do not belong there")
+
+func readSeen(r *bufio.Reader, n int) ([]Seen, error) {
+	switch c, err := r.ReadByte(); {
+	case err != nil:
+		return nil, noEOF(err)
+	case c != '\n' || n < 0:
+		return nil, errTrailing
+	}
+	list := make([]Seen, 0, min(n, 1<<20)) // more when they are there
+	for range n {
+		var s Seen
+		if _, err := io.ReadFull(r, s.ID[:]); err != nil {
+			return nil, noEOF(err)
+		}
+		list = append(list, s)
+	}
+	var at [8]byte
+	for i := range list {
+		if _, err := io.ReadFull(r, at[:]); err != nil {
+			return nil, noEOF(err)
+		}
+		list[i].At = int64(binary.LittleEndian.Uint64(at[:]))
+	}
+	return list, nil
+}
+
+// noEOF: where more has to come, the end is an error.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }

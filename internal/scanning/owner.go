@@ -43,6 +43,7 @@ type owner struct {
 	onOwned    func(owned bool)
 
 	t         *Transform
+	ahead     bool                 // t has decided what no record says yet
 	commitSeq uint64               // of the last record in HUOMA_DECISIONS
 	armed     map[string]time.Time // timers set: code → when
 	saving    chan error           // one snapshot is being written
@@ -52,8 +53,15 @@ type owner struct {
 	decided   int // events since the last snapshot
 }
 
+// finishWithin is how long a step under way may go on when its owner is told to
+// stop, so that what it has decided stands and the next owner starts from there.
+const finishWithin = 5 * time.Second
+
 // run owns the partition whenever its input says so, until ctx ends.
 func (o *owner) run(ctx context.Context) error {
+	finishing, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(finishWithin, giveUp) })()
 	for {
 		batch, err := o.in.Next(ctx)
 		switch {
@@ -72,31 +80,41 @@ func (o *owner) run(ctx context.Context) error {
 		case o.t == nil:
 			return errors.New("input came before the rewind that begins ownership")
 		}
-		if err := o.steps(ctx, batch); err != nil {
+		if err := o.steps(ctx, finishing, batch); err != nil {
 			return err
 		}
 	}
 }
 
-// steps decides a run of messages, in as many records as they need.
-func (o *owner) steps(ctx context.Context, batch []events.Message) error {
-	var in input
-	for i := 0; i < len(batch); {
-		b := o.t.begin()
-		for i < len(batch) && b.size < softCommit {
-			if in.Seq != batch[i].Seq {
-				in = input{Message: batch[i]}
+// steps decides a run of messages, in as many records as they need. When ctx
+// ends it stops after the record under way, which has until finishing ends.
+func (o *owner) steps(ctx, finishing context.Context, batch []events.Message) error {
+	reading, stop := context.WithCancel(finishing)
+	defer stop()
+	begin := func() *builder {
+		o.ahead = true
+		return o.t.begin()
+	}
+	b := begin()
+	for run := range readAhead(reading, batch) {
+		for i := 0; i < len(run); {
+			if b.size < softCommit && o.t.takeUntil(b, &run[i], events.Place{Seq: run[i].Seq}) {
+				i++
+				continue
 			}
-			if !o.t.takeUntil(b, &in, events.Place{Seq: in.Seq}) {
-				break
+			if err := o.commit(finishing, b); err != nil {
+				return err
 			}
-			i++
-		}
-		if err := o.commit(ctx, b); err != nil {
-			return err
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			b = begin()
 		}
 	}
-	return nil
+	if err := finishing.Err(); err != nil {
+		return err
+	}
+	return o.commit(finishing, b)
 }
 
 // commit makes what b decided stand, then does what follows from it. After an
@@ -127,7 +145,7 @@ func (o *owner) commit(ctx context.Context, b *builder) error {
 	if err != nil {
 		return fmt.Errorf("commit step %d: %w", c.Step, err)
 	}
-	o.commitSeq = seq
+	o.commitSeq, o.ahead = seq, false
 	if err := o.at(AfterCommit); err != nil {
 		return err
 	}
@@ -209,7 +227,7 @@ func (o *owner) recover(ctx context.Context) error {
 			return err
 		}
 	}
-	if o.t != nil && o.commitSeq == seq && (last == nil || o.t.step == last.Step) {
+	if o.t != nil && !o.ahead && o.commitSeq == seq && (last == nil || o.t.step == last.Step) {
 		return nil // delivery stumbled; what is in memory still stands
 	}
 	started := o.now()
@@ -225,7 +243,7 @@ func (o *owner) recover(ctx context.Context) error {
 		return fmt.Errorf("partition %d has a snapshot of step %d but no commit record: restore stream %s, or remove the snapshot from bucket %s",
 			o.partition, t.step, events.StreamDecisions, events.BucketState)
 	}
-	o.t, o.commitSeq, o.armed = t, seq, make(map[string]time.Time)
+	o.t, o.ahead, o.commitSeq, o.armed = t, false, seq, make(map[string]time.Time)
 	o.savedSeq, o.savedAt, o.decided = from, o.now(), 0
 	if last != nil {
 		if err := o.tell(ctx, last); err != nil {

@@ -79,12 +79,14 @@ func (o *owner) reap(wait bool) error {
 	return o.at(AfterSnapshot)
 }
 
-// drain writes a last snapshot, so that the next owner starts quickly.
+// drain writes a last snapshot, so that the next owner starts quickly. What no
+// record says is not written: a snapshot ahead of the records would be an
+// error to whoever reads it.
 func (o *owner) drain(ctx context.Context) error {
 	if err := o.reap(true); err != nil {
 		return err
 	}
-	if o.t == nil || o.commitSeq == o.savedSeq || o.t.reached.Seq == 0 {
+	if o.t == nil || o.ahead || o.commitSeq == o.savedSeq || o.t.reached.Seq == 0 {
 		return nil
 	}
 	if err := o.snapshot(ctx); err != nil {

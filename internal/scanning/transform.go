@@ -2,8 +2,8 @@ package scanning
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -40,8 +40,7 @@ type Transform struct {
 	who        Identity
 
 	codes     map[string]*code.State
-	seen      map[[16]byte]struct{}
-	seenOrder []seenID
+	seen      seen
 	producers map[string]uint64
 	totals    events.Totals
 	reached   events.Place
@@ -51,16 +50,11 @@ type Transform struct {
 	touched map[string]struct{} // codes changed since the last record
 }
 
-type seenID struct {
-	id [16]byte
-	at int64
-}
-
 // NewTransform returns the empty state of a partition.
 func NewTransform(partition, partitions int, owner string, who Identity) *Transform {
 	return &Transform{
 		partition: partition, partitions: partitions, owner: owner, who: who,
-		codes: make(map[string]*code.State), seen: make(map[[16]byte]struct{}), producers: make(map[string]uint64),
+		codes: make(map[string]*code.State), seen: newSeen(nil), producers: make(map[string]uint64),
 		touched: make(map[string]struct{}),
 	}
 }
@@ -105,7 +99,7 @@ func (t *Transform) takeUntil(b *builder, in *input, end events.Place) (done boo
 	t.clock, b.c.Time = m.At, m.At
 	finish := func() bool {
 		t.reached = events.Place{Seq: m.Seq}
-		t.forget(m.At)
+		t.seen.forget(m.At.Add(-remember).Unix()) // their repeats would be refused for their age
 		return true
 	}
 	partition, kind, ok := events.StoredKind(m.Subject)
@@ -212,7 +206,7 @@ func (t *Transform) one(b *builder, m events.Message, idx int, item events.Read,
 	own := isScan && scan.Answered != "" // a gateway's own scan: its record's number tells a repeat
 	def, isDef := e.Data.(*events.CodeData)
 	_, isForged := e.Data.(*events.Forged)
-	if !own && !isDef && !isForged && t.repeated(e, m.At) {
+	if !own && !isDef && !isForged && !t.seen.add(e, m.At.Unix()) {
 		t.totals.Repeated++
 		return
 	}
@@ -441,34 +435,6 @@ func (t *Transform) dead(b *builder, m events.Message, idx int, raw []byte, reas
 	b.size += 80
 }
 
-// repeated reports whether an event of this source, id and code was taken
-// before, and remembers it. The code counts, since another code's events may
-// be another partition's: what is a repeat must not depend on that. None of
-// the three holds a control character.
-func (t *Transform) repeated(e *events.Event, at time.Time) bool {
-	sum := sha256.Sum256([]byte(e.Source + "\x00" + e.ID + "\x00" + e.Subject))
-	key := [16]byte(sum[:16])
-	if _, ok := t.seen[key]; ok {
-		return true
-	}
-	t.seen[key] = struct{}{}
-	t.seenOrder = append(t.seenOrder, seenID{key, at.Unix()})
-	return false
-}
-
-// forget drops the ids whose repeats would be refused for their age anyway.
-func (t *Transform) forget(now time.Time) {
-	limit := now.Add(-remember).Unix()
-	n := 0
-	for n < len(t.seenOrder) && t.seenOrder[n].at < limit {
-		delete(t.seen, t.seenOrder[n].id)
-		n++
-	}
-	if n > 0 {
-		t.seenOrder = slices.Delete(t.seenOrder, 0, n)
-	}
-}
-
 func (t *Transform) begin() *builder {
 	return &builder{c: &events.Commit{Version: events.CommitVersion, Partition: t.partition, Owner: t.owner}}
 }
@@ -478,12 +444,8 @@ func (t *Transform) begin() *builder {
 func (t *Transform) end(b *builder) *events.Commit {
 	t.step++
 	b.c.Step, b.c.Reached, b.c.Totals = t.step, t.reached, t.totals
-	ids := make([]string, 0, len(t.touched))
-	for id := range t.touched {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
+	b.c.Codes = make([]code.View, 0, len(t.touched))
+	for _, id := range slices.Sorted(maps.Keys(t.touched)) {
 		b.c.Codes = append(b.c.Codes, t.codes[id].View())
 	}
 	clear(t.touched)

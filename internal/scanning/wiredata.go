@@ -1,6 +1,7 @@
 package scanning
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -65,21 +66,10 @@ func alertData(id string, a code.Alert) *events.Alert {
 func (t *Transform) Snapshot(commitSeq uint64) *events.Snapshot {
 	s := &events.Snapshot{
 		Version: events.SnapshotVersion, Partition: t.partition, Step: t.step, CommitSeq: commitSeq, Reached: t.reached, Totals: t.totals, Clock: t.clock,
-		Codes: make([]code.Saved, 0, len(t.codes)), Seen: make([]events.Seen, 0, len(t.seenOrder)), Producers: make(map[string]uint64, len(t.producers)),
+		Codes: make([]code.Saved, 0, len(t.codes)), Seen: slices.Clone(t.seen.list()), Producers: maps.Clone(t.producers),
 	}
-	ids := make([]string, 0, len(t.codes))
-	for id := range t.codes {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(t.codes)) {
 		s.Codes = append(s.Codes, t.codes[id].Save())
-	}
-	for _, seen := range t.seenOrder {
-		s.Seen = append(s.Seen, events.Seen{ID: seen.id, At: seen.at})
-	}
-	for p, n := range t.producers {
-		s.Producers[p] = n
 	}
 	return s
 }
@@ -91,10 +81,7 @@ func RestoreTransform(s *events.Snapshot, partitions int, owner string, who Iden
 	for _, saved := range s.Codes {
 		t.codes[saved.Def.ID] = code.Restore(saved)
 	}
-	for _, seen := range s.Seen {
-		t.seen[seen.ID] = struct{}{}
-		t.seenOrder = append(t.seenOrder, seenID{seen.ID, seen.At})
-	}
+	t.seen = newSeen(s.Seen)
 	for p, n := range s.Producers {
 		t.producers[p] = n
 	}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -425,4 +426,47 @@ func TestTimersFire(t *testing.T) {
 	if want := []string{"lock", "unlock", "expire"}; !reflect.DeepEqual(kinds, want) {
 		t.Errorf("decided %v, want %v", kinds, want)
 	}
+}
+
+// stuck is a log that takes no more commit records after some, as when the
+// broker has gone away.
+type stuck struct {
+	*natsjs.Conn
+	left  atomic.Int32
+	stuck chan struct{}
+}
+
+func (s *stuck) AppendCommit(ctx context.Context, partition int, expected uint64, payload []byte) (uint64, error) {
+	if s.left.Add(-1) >= 0 {
+		return s.Conn.AppendCommit(ctx, partition, expected, payload)
+	}
+	select {
+	case s.stuck <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// A worker that is stopped with a record it could not store leaves no snapshot
+// of what that record would have said: nobody could go on from it.
+func TestStopWithARecordThatWasNotStored(t *testing.T) {
+	conn := connect(t, natstest.Start(t), 1)
+	s := newStory(t, conn, 1, 3)
+	log := &stuck{Conn: conn, stuck: make(chan struct{}, 1)}
+	log.left.Store(3)
+	_, stop := work(t, conn, "a", 1, func(o *scanning.Options) { o.Backend = log; o.SnapshotEvents = 1 << 30; o.SnapshotEvery = time.Hour })
+	for told := false; !told; {
+		s.tell(1)
+		select {
+		case <-log.stuck:
+			told = true
+		default:
+		}
+	}
+	stop()
+	work(t, conn, "b", 1)
+	s.tell(5)
+	await(t, conn, 1, s.sent)
+	check(t, conn, 1, s.sent)
 }
