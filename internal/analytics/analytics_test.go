@@ -477,13 +477,15 @@ func TestWarehouseAway(t *testing.T) {
 func TestEngineKilled(t *testing.T) {
 	s := newSite(t, 2)
 	s.start(s.ports())
+	killed := 0
 	for range 3 {
 		for range 8 {
 			s.commit(0, 2, 20)
 			s.commit(1, 1, 20)
 		}
 		pid := 0
-		s.eventually("the engine has a process", func() bool { pid = server.PID(); return pid != 0 })
+		s.eventually("the engine has a process", func() bool { pid = server.PID(); return pid != 0 && pid != killed })
+		killed = pid
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}

@@ -30,10 +30,11 @@ type partition struct {
 	log    *slog.Logger
 	oldest atomic.Int64 // Unix milliseconds of the oldest record in hand; 0: none
 
-	rev      uint64 // of the manifest
+	rev      uint64 // of the manifest; the flight's while there is one
 	lastStep uint64 // newest step in the warehouse or in hand; 0: unknown
 	replay   *manifest
 	batch    batch
+	flight   *flight // the batch before, being inserted while this one is read
 }
 
 // batch is what has been read and not inserted.
@@ -78,15 +79,20 @@ func (p *partition) own(ctx context.Context) (at string, err error) {
 		if ctx.Err() != nil {
 			return atWork, p.drain(ctx, claim)
 		}
+		if p.flight != nil && p.flight.over.Err() != nil {
+			if err := p.land(ctx, claim); err != nil && ctx.Err() == nil {
+				return atWork, err
+			}
+		}
 		if p.waiting() && !p.w.o.Now().Before(p.due()) {
-			if err := p.flush(ctx, claim, ReasonAge); err != nil {
+			if err := p.flush(ctx, claim, ReasonAge); err != nil && ctx.Err() == nil {
 				return atWork, err
 			}
 		}
 		msgs, err := p.next(ctx, claim)
 		switch {
 		case ctx.Err() != nil:
-		case errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled): // the batch is due, or the one before is in
 		case errors.Is(err, events.ErrRewind):
 			if err := p.recover(ctx, claim); err != nil {
 				return atRecover, err
@@ -95,16 +101,22 @@ func (p *partition) own(ctx context.Context) (at string, err error) {
 		case err != nil:
 			return atWork, fmt.Errorf("read partition %d: %w", p.n, err)
 		default:
-			if at, err := p.take(ctx, claim, msgs); err != nil {
+			if at, err := p.take(ctx, claim, msgs); err != nil && ctx.Err() == nil {
 				return at, err
 			}
 		}
 	}
 }
 
-// next waits for messages, no longer than the batch in hand may wait.
+// next waits for messages, no longer than the batch in hand may wait, or the one before takes.
 func (p *partition) next(ctx context.Context, claim Claim) ([]events.Message, error) {
-	if p.waiting() {
+	switch {
+	case p.flight != nil:
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(p.flight.over, cancel)()
+	case p.waiting():
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.due().Sub(p.w.o.Now()))
 		defer cancel()
@@ -112,13 +124,21 @@ func (p *partition) next(ctx context.Context, claim Claim) ([]events.Message, er
 	return claim.Next(ctx)
 }
 
-// waiting reports whether there is a batch in hand that goes out by age. One that is replayed goes out by its range.
-func (p *partition) waiting() bool { return len(p.batch.commits) > 0 && p.replay == nil }
+// waiting reports whether there is a batch in hand that goes out by age. One that is replayed goes out by its range, and none does
+// while the one before is being inserted: it grows instead.
+func (p *partition) waiting() bool {
+	return len(p.batch.commits) > 0 && p.replay == nil && p.flight == nil
+}
 
 func (p *partition) due() time.Time { return p.w.o.Policy.due(p.batch.since) }
 
-// clear forgets what is in hand; the log has it.
+// clear forgets what is in hand, and ends what is being inserted; the log has it.
 func (p *partition) clear() {
+	if p.flight != nil {
+		p.flight.cancel()
+		<-p.flight.over.Done()
+		p.flight = nil
+	}
 	p.batch, p.replay = batch{}, nil
 	p.oldest.Store(0)
 }
@@ -195,7 +215,9 @@ func (p *partition) add(msg events.Message, c *events.Commit) {
 	p.lastStep = c.Step
 	if len(p.batch.commits) == 0 {
 		p.batch.since = p.w.o.Now()
-		p.oldest.Store(msg.At.UnixMilli())
+		if p.flight == nil {
+			p.oldest.Store(msg.At.UnixMilli())
+		}
 	}
 	p.batch.commits = append(p.batch.commits, events.StoredCommit{Seq: msg.Seq, Commit: c})
 	p.batch.stored = append(p.batch.stored, msg.At)
@@ -232,13 +254,16 @@ func (p *partition) finishReplay(ctx context.Context, claim Claim) error {
 	if partial {
 		p.log.Error("the log no longer has all of an open batch: what it has is compared with the warehouse", "had", m.Commits, "has", len(p.batch.commits))
 	}
-	err := p.store(ctx, claim, m, events.Batch{Partition: p.n, Token: m.Token, At: m.At, Commits: p.batch.commits, Replayed: true, Partial: partial}, ReasonReplay)
+	p.launch(ctx, m, events.Batch{Partition: p.n, Token: m.Token, At: m.At, Commits: p.batch.commits, Replayed: true, Partial: partial}, ReasonReplay)
 	p.replay = nil
-	return err
+	return p.land(ctx, claim)
 }
 
-// flush writes the manifest of the batch in hand and stores it.
+// flush writes the manifest of the batch in hand and begins to insert it, once the one before is in.
 func (p *partition) flush(ctx context.Context, claim Claim, why Reason) error {
+	if err := p.land(ctx, claim); err != nil {
+		return err
+	}
 	list := p.batch.commits
 	if len(list) == 0 {
 		return nil
@@ -252,7 +277,8 @@ func (p *partition) flush(ctx context.Context, claim Claim, why Reason) error {
 	if err := p.put(ctx, m); err != nil {
 		return err
 	}
-	return p.store(ctx, claim, m, events.Batch{Partition: p.n, Token: m.Token, At: m.At, Commits: list}, why)
+	p.launch(ctx, m, events.Batch{Partition: p.n, Token: m.Token, At: m.At, Commits: list}, why)
+	return nil
 }
 
 func (p *partition) put(ctx context.Context, m manifest) error {
@@ -272,36 +298,82 @@ func (p *partition) put(ctx context.Context, m manifest) error {
 	return nil
 }
 
-// store inserts a batch whose manifest is open, however long that takes, then closes the manifest and acknowledges.
-func (p *partition) store(ctx context.Context, claim Claim, m manifest, b events.Batch, why Reason) error {
-	done, err := p.insert(ctx, b)
-	if err != nil {
-		return err
+// flight is a batch that is being inserted. Whoever started it may read on meanwhile.
+type flight struct {
+	m      manifest
+	b      events.Batch
+	stored []time.Time // broker times of its commits
+	why    Reason
+	cancel context.CancelFunc
+	over   context.Context // ends when all below is known
+
+	done events.Inserted
+	at   time.Time
+	err  error
+}
+
+// launch begins to insert the batch in hand, whose manifest is open. When ctx ends it has DrainTimeout left.
+func (p *partition) launch(ctx context.Context, m manifest, b events.Batch, why Reason) {
+	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	over, end := context.WithCancel(context.WithoutCancel(ctx))
+	f := &flight{m: m, b: b, stored: p.batch.stored, why: why, cancel: cancel, over: over}
+	p.flight, p.batch = f, batch{}
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(p.w.o.DrainTimeout, cancel) })
+	go func() {
+		defer end()
+		defer stop()
+		f.done, f.err = p.store(working, f.m, f.b)
+		f.at = p.w.o.Now()
+	}()
+}
+
+// land waits until the batch that is being inserted is in, and acknowledges it. When ctx ends it is still under way.
+func (p *partition) land(ctx context.Context, claim Claim) error {
+	f := p.flight
+	if f == nil {
+		return nil
 	}
-	if err := p.bury(ctx, done.Dead); err != nil {
-		return err
+	select {
+	case <-f.over.Done():
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	m.Open = false
-	if err := p.put(ctx, m); err != nil {
-		return err
+	f.cancel()
+	p.flight = nil
+	if f.err != nil {
+		return f.err
 	}
-	if err := claim.Ack(ctx, m.LastSeq); err != nil {
-		return fmt.Errorf("acknowledge partition %d up to %d: %w", p.n, m.LastSeq, err)
+	if err := claim.Ack(ctx, f.m.LastSeq); err != nil {
+		return fmt.Errorf("acknowledge partition %d up to %d: %w", p.n, f.m.LastSeq, err)
 	}
-	p.w.m.flushes.WithLabelValues(string(why)).Inc()
-	p.w.m.commits.Add(float64(len(b.Commits)))
-	p.w.m.skipped.Add(float64(done.Skipped))
-	for t, n := range done.Rows {
+	p.w.m.flushes.WithLabelValues(string(f.why)).Inc()
+	p.w.m.commits.Add(float64(len(f.b.Commits)))
+	p.w.m.skipped.Add(float64(f.done.Skipped))
+	for t, n := range f.done.Rows {
 		p.w.m.rows.WithLabelValues(t).Add(float64(n))
 	}
-	now := p.w.o.Now()
-	for _, at := range p.batch.stored {
-		p.w.m.visible.Observe(now.Sub(at).Seconds())
+	for _, at := range f.stored {
+		p.w.m.visible.Observe(f.at.Sub(at).Seconds())
 	}
-	p.batch = batch{}
 	p.oldest.Store(0)
+	if len(p.batch.stored) > 0 {
+		p.oldest.Store(p.batch.stored[0].UnixMilli())
+	}
 	p.w.resolved(p, atRecover, atWork, atRecord)
 	return nil
+}
+
+// store inserts a batch whose manifest is open, however long that takes, then closes the manifest.
+func (p *partition) store(ctx context.Context, m manifest, b events.Batch) (events.Inserted, error) {
+	done, err := p.insert(ctx, b)
+	if err != nil {
+		return done, err
+	}
+	if err := p.bury(ctx, done.Dead); err != nil {
+		return done, err
+	}
+	m.Open = false
+	return done, p.put(ctx, m)
 }
 
 // insert tries until the warehouse has the batch or ctx ends. The outcome of a failed attempt does not matter: the token is the same.
@@ -341,13 +413,17 @@ func (p *partition) attempt(ctx context.Context, b events.Batch) (events.Inserte
 
 // drain stores what is in hand after ctx has ended, if that can be done soon.
 func (p *partition) drain(ctx context.Context, claim Claim) error {
-	if len(p.batch.commits) == 0 || p.replay != nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.w.o.DrainTimeout)
 	defer cancel()
-	if err := p.flush(ctx, claim, ReasonDrain); err != nil {
-		p.log.Warn("the last batch is left to the next owner", "records", len(p.batch.commits), "error", err)
+	held := len(p.batch.commits)
+	err := p.land(ctx, claim)
+	if err == nil && p.replay == nil {
+		if err = p.flush(ctx, claim, ReasonDrain); err == nil {
+			err = p.land(ctx, claim)
+		}
+	}
+	if err != nil {
+		p.log.Warn("the last batch is left to the next owner", "records", held, "error", err)
 	}
 	return nil
 }
