@@ -158,6 +158,7 @@ type history struct {
 	defs    map[string]*code.Definition
 	numbers [2]int // of the gateways' records
 	n       int
+	dense   bool // little time passes, and most of it happens to one code
 }
 
 // Codes of partition 0, one that is minted late or never, and one of partition 1.
@@ -183,10 +184,15 @@ func (h *history) span(what string, of ...time.Duration) span.Span {
 
 func (h *history) draw() {
 	h.defs = map[string]*code.Definition{}
+	h.dense = rapid.Bool().Draw(h.t, "dense")
 	h.gateway(h.define(ours[0]), h.define(ours[1]))
 	for range rapid.IntRange(5, 70).Draw(h.t, "messages") {
-		h.now = h.now.Add(pick(h, "pause", 0, 0, time.Nanosecond, time.Millisecond, 900*time.Millisecond, 900*time.Millisecond, 2*time.Second, 5*time.Second,
-			5*time.Second, 10*time.Second, 31*time.Second, 3*time.Minute, 21*time.Minute, 2*time.Hour, 9*time.Hour, 25*time.Hour))
+		if h.dense {
+			h.now = h.now.Add(pick(h, "pause", 0, time.Millisecond, 300*time.Millisecond, time.Second, 4*time.Second, 15*time.Second))
+		} else {
+			h.now = h.now.Add(pick(h, "pause", 0, 0, time.Nanosecond, time.Millisecond, 900*time.Millisecond, 900*time.Millisecond, 2*time.Second, 5*time.Second,
+				5*time.Second, 10*time.Second, 31*time.Second, 3*time.Minute, 21*time.Minute, 2*time.Hour, 9*time.Hour, 25*time.Hour))
+		}
 		switch rapid.IntRange(0, 11).Draw(h.t, "message") {
 		case 0, 1, 2, 3, 4:
 			var batch []*events.Event
@@ -224,8 +230,7 @@ func (h *history) draw() {
 				h.odd()
 				continue
 			}
-			id := pick(h, "code", ours[:3]...)
-			h.gateway(h.define(id))
+			h.gateway(h.define(h.code()))
 		}
 	}
 }
@@ -327,7 +332,7 @@ func (h *history) define(id string) *events.Event {
 	next.Targets = slices.Clone(d.Targets)
 	next.Revision++
 	typ = events.TypeCodeChanged
-	switch rapid.IntRange(0, 10).Draw(h.t, "change") {
+	switch rapid.IntRange(0, 12).Draw(h.t, "change") {
 	case 0:
 		next.MaxScans = pick(h, "max_scans", int64(0), 2, 60)
 	case 1:
@@ -346,6 +351,21 @@ func (h *history) define(id string) *events.Event {
 		}
 	case 7:
 		next.Rules = h.rules()
+	case 11, 12: // one of them, a little
+		next.Rules = slices.Clone(d.Rules)
+		other := h.rules()
+		if len(next.Rules) == 0 || len(other) == 0 {
+			break
+		}
+		r := &next.Rules[rapid.IntRange(0, len(next.Rules)-1).Draw(h.t, "rule")]
+		switch rapid.IntRange(0, 2).Draw(h.t, "of it") {
+		case 0:
+			r.Action = other[0].Action
+		case 1:
+			r.Window = other[0].Window
+		case 2:
+			r.Limit = other[0].Limit
+		}
 	case 8:
 		next.Dedupe = h.span("dedupe", 0, 2*time.Second, time.Hour)
 	case 9:
@@ -357,10 +377,17 @@ func (h *history) define(id string) *events.Event {
 	return &events.Event{ID: fmt.Sprint("def", h.n), Source: "gateway", Type: typ, Subject: id, Time: h.now, Data: &events.CodeData{Definition: next}}
 }
 
+func (h *history) code() string {
+	if h.dense {
+		return ours[0]
+	}
+	return pick(h, "code", ours[0], ours[0], ours[0], ours[1], ours[1], ours[2])
+}
+
 // event draws one event as a gateway or a producer would publish it.
 func (h *history) event() *events.Event {
 	h.n++
-	id := pick(h, "code", ours[0], ours[0], ours[0], ours[1], ours[1], ours[2])
+	id := h.code()
 	if h.rarely("strange code", 20) {
 		id = pick(h, "strange", ours[3], theirs[0])
 	}
@@ -417,7 +444,7 @@ func (h *history) event() *events.Event {
 			e.Type, e.Data = events.TypeDecision, &events.Decision{Code: id, Kind: "lock"}
 			return e
 		}
-		return h.define(pick(h, "code", ours[:3]...))
+		return h.define(id)
 	}
 	return e
 }

@@ -62,6 +62,7 @@ func Run(ctx context.Context, o Options, report func(Result) error) (events int6
 		if err := step(ctx); err != nil {
 			return v.decided, err
 		}
+		v.settle()
 	}
 	for _, r := range v.results {
 		if r.Examples == nil {
@@ -105,6 +106,12 @@ func (v *verifier) check(name string) *Result {
 	}
 	return r
 }
+
+// settling is how long what follows a step at once may take to be seen everywhere: alerts, rollups, a gateway's mirror.
+const settling = 5 * time.Second
+
+// settle begins the wait for such things.
+func (v *verifier) settle() { v.deadline = v.Now().Add(min(v.Wait, settling)) }
 
 // wait is called between two looks at something that may yet come. It reports false when the time for that is over.
 func (v *verifier) wait(ctx context.Context) bool {
