@@ -291,6 +291,9 @@ func (h *history) published(kind string, data []byte) {
 
 // rules draws a code's rules: ids stay and their meanings change.
 func (h *history) rules() (out []risk.Rule) {
+	if h.rarely("no rules", 3) {
+		return nil
+	}
 	for _, id := range []string{"a", "b", "c"} {
 		if h.rarely("no rule", 3) {
 			continue
@@ -317,7 +320,7 @@ func (h *history) define(id string) *events.Event {
 		d = &code.Definition{
 			ID: id, Revision: 1, Profile: pick(h, "profile", "wechat-group", "wechat-static", "wecom-group", "miniprogram"), MintedAt: h.now, ChangedAt: h.now,
 			MaxScans: pick(h, "max_scans", int64(0), 0, 3, 8, 40), WarnPercent: pick(h, "warn", 0, 50, 80, 80), RenewalEvery: h.span("renewal", 0, 0, 30*time.Second, 3*time.Hour, 72*time.Hour),
-			Dedupe: h.span("dedupe", 0, 0, 5*time.Second, time.Hour), Tenant: pick(h, "tenant", "", "", "t1"), Name: "code " + id,
+			Dedupe: h.span("dedupe", 0, 0, time.Second, 5*time.Second, time.Hour), Tenant: pick(h, "tenant", "", "", "t1"), Name: "code " + id,
 			Campaign: "spring", Source: "wall", Medium: "print", Owner: "owner@example.com",
 		}
 		h.deadline(d)
@@ -367,7 +370,7 @@ func (h *history) define(id string) *events.Event {
 			r.Limit = other[0].Limit
 		}
 	case 8:
-		next.Dedupe = h.span("dedupe", 0, 2*time.Second, time.Hour)
+		next.Dedupe = h.span("dedupe", 0, time.Second, 3*time.Second, time.Hour)
 	case 9:
 		next.Targets = append(next.Targets, code.Target{N: next.Targets[len(next.Targets)-1].N + 1, Picture: "https://example.com/p.png", Capacity: pick(h, "capacity", int64(0), 2)})
 	case 10:
@@ -416,6 +419,9 @@ func (h *history) event() *events.Event {
 			UserAgent: pick(h, "user agent", "", "", "robot", "phone"), DeviceModel: pick(h, "model", "", "", "Pixel 9"), Tracking: pick(h, "tracking", "", "", "TR"),
 		}
 		s.Visitor, s.OpenID = who()
+		if h.dense {
+			s.Variant, s.Tracking = 1, ""
+		}
 		if s.Answered == "preview" || s.Answered == "bot" {
 			s.AnsweredRule = "declared"
 		}
