@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +119,23 @@ func TestVerifyNamesWhatIsWrong(t *testing.T) {
 		if r.Expected == 0 && !strings.HasPrefix(name, "forged") {
 			t.Errorf("%s had nothing to check", name)
 		}
+	}
+
+	have := make(map[string][]string)
+	for line := range strings.SplitSeq(in.query("SELECT `table`, name FROM system.columns WHERE database = 'huoma' AND name != 'ingested_at' AND `table` IN "+
+		"(SELECT name FROM system.tables WHERE database = 'huoma' AND engine LIKE '%MergeTree' AND name != 'schema_migrations') ORDER BY `table`, name"), "\n") {
+		table, column, _ := strings.Cut(line, "\t")
+		have[table] = append(have[table], column)
+	}
+	known := verify.Columns()
+	for table := range have {
+		if !reflect.DeepEqual(known[table], have[table]) {
+			t.Errorf("huoma verify compares the columns %v of %s, which has %v: teach the new ones to internal/verify, and what they say to internal/oracle", known[table], table, have[table])
+		}
+		delete(known, table)
+	}
+	if len(known) > 0 {
+		t.Errorf("the database has no tables %v", known)
 	}
 
 	nc, err := nats.Connect(in.NATS)

@@ -38,6 +38,8 @@ type TargetView struct {
 	Scans       int64     `json:"scans"`
 	PerHour     float64   `json:"per_hour"`
 	EtaFull     time.Time `json:"eta_full,omitzero"`
+
+	Closed bool `json:"-"` // taken out by its owner; a record does not tell it
 }
 
 // FirstView is the first accepted scan of a View.
@@ -48,8 +50,8 @@ type FirstView struct {
 	Province    string    `json:"province,omitzero"`
 }
 
-// View is the state of a code; ok is false for one that the partition does not know. It shares its counts with p: they are the caller's
-// until the next event.
+// View is the state of a code; ok is false for one that the partition does not know. It shares its counts with p, which
+// the next event may change.
 func (p *Partition) View(id string) (v View, ok bool) {
 	l := p.codes[id]
 	if l == nil {
@@ -64,7 +66,7 @@ func (p *Partition) View(id string) (v View, ok bool) {
 	for _, t := range d.targets {
 		g := l.group(t.n)
 		n, from := g.fill()
-		tv := TargetView{N: t.n, Members: n, MembersFrom: from, Capacity: t.capacity, Scans: g.scans, PerHour: g.rate()}
+		tv := TargetView{N: t.n, Members: n, MembersFrom: from, Capacity: t.capacity, Scans: g.scans, PerHour: g.rate(), Closed: t.closed}
 		if t.capacity > n && tv.PerHour > 0 {
 			tv.EtaFull = fullAt(time.UnixMilli(g.arrivals[len(g.arrivals)-1].UnixMilli()).UTC(), t.capacity-n, tv.PerHour)
 		}

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"math"
 	"slices"
 	"strconv"
@@ -23,12 +26,17 @@ import (
 
 // Whatever comes, wherever the steps are cut and whoever takes over, the worker decides what the oracle says: every verdict, rule, target,
 // decision, alert, dead letter, state and total.
+//
+// And every word there is must have come up on the way: an event type, verdict, decision or alert that the oracle does not know, or that
+// these histories do not bring about, is not done.
 func TestWorkerDecidesAsTheOracle(t *testing.T) {
+	met := map[string]bool{}
 	rapid.Check(t, func(t *rapid.T) {
 		h := history{t: t, now: epoch}
 		h.draw()
 		s := stored{input: h.list}
 		s.decide(t)
+		h.note(met)
 		_, err := verify.Run(context.Background(), verify.Options{Log: &s, Partitions: 2, Who: asOracle(testIdentity()), Now: func() time.Time { return h.now }},
 			func(r verify.Result) error {
 				if r.Differences() > 0 {
@@ -40,6 +48,78 @@ func TestWorkerDecidesAsTheOracle(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	for _, list := range [][]string{
+		words(t, "../events/data.go", func(name, _ string) bool { return strings.HasPrefix(name, "Type") }),
+		words(t, "../code/verdict.go", func(_, typ string) bool { return typ == "Verdict" }),
+		words(t, "../code/decision.go", func(_, typ string) bool { return typ == "Kind" || typ == "AlertKind" }),
+	} {
+		for _, word := range list {
+			if !met[word] && word != string(code.Forged) { // those are counts, which no code is told of
+				t.Errorf("%q has not come up: teach it to internal/oracle, and to the histories here", word)
+			}
+		}
+	}
+}
+
+// words are the constants of a type, or with a prefix to their names, in a source file.
+func words(t *testing.T, file string, is func(name, typ string) bool) (out []string) {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range f.Decls {
+		g, ok := d.(*ast.GenDecl)
+		if !ok || g.Tok != token.CONST {
+			continue
+		}
+		for _, spec := range g.Specs {
+			v := spec.(*ast.ValueSpec)
+			typ, _ := v.Type.(*ast.Ident)
+			if typ == nil {
+				typ = &ast.Ident{}
+			}
+			for i, name := range v.Names {
+				if !is(name.Name, typ.Name) {
+					continue
+				}
+				word, err := strconv.Unquote(v.Values[i].(*ast.BasicLit).Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out = append(out, word)
+			}
+		}
+	}
+	if len(out) < 4 {
+		t.Fatalf("only %q in %s", out, file)
+	}
+	return out
+}
+
+// note adds what the oracle makes of a history.
+func (h *history) note(met map[string]bool) {
+	p := oracle.New(0, 2, asOracle(testIdentity()))
+	for _, m := range h.list {
+		for r := p.Read(m); ; {
+			o, ok := r.Next()
+			if !ok {
+				break
+			}
+			if o.Item != nil {
+				met[o.Item.Event.Type], met[o.Item.Verdict] = true, true
+			}
+			for _, e := range slices.Concat(o.Decisions, o.Alerts) {
+				met[e.Type] = true
+				switch d := e.Data.(type) {
+				case *events.Decision:
+					met[d.Kind] = true
+				case *events.Alert:
+					met[d.Kind] = true
+				}
+			}
+		}
+	}
 }
 
 // asOracle gives the oracle the same functions.

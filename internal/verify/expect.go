@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"hash/maphash"
+	"maps"
 	"math/big"
 	"strconv"
 	"strings"
@@ -17,8 +18,8 @@ import (
 type expectations struct {
 	alerts  map[string]wantedAlert // by id
 	letters map[letterKey]wantedLetter
-	codes   map[string]wantedCode // by tenant and id
-	states  map[string]state      // by id
+	codes   map[string]wantedCode  // by tenant and id
+	states  map[string]oracle.View // of every code, at the end
 	hourly  [len(rollups)]map[string]*hour
 	seed    maphash.Seed
 	keep    time.Time // rows of records stored before may have expired
@@ -47,11 +48,6 @@ type wantedCode struct {
 	codeRow
 }
 
-// state is a code as it is at the end.
-type state struct {
-	view []byte // JSON of oracle.View
-}
-
 // hour is one row of a rollup.
 type hour struct {
 	n       int64
@@ -60,7 +56,7 @@ type hour struct {
 }
 
 func (x *expectations) init() {
-	x.alerts, x.letters, x.codes, x.states = map[string]wantedAlert{}, map[letterKey]wantedLetter{}, map[string]wantedCode{}, map[string]state{}
+	x.alerts, x.letters, x.codes, x.states = map[string]wantedAlert{}, map[letterKey]wantedLetter{}, map[string]wantedCode{}, map[string]oracle.View{}
 	x.seed = maphash.MakeSeed()
 	for i := range x.hourly {
 		x.hourly[i] = make(map[string]*hour)
@@ -92,33 +88,9 @@ func (x *expectations) codesOf(s *side) {
 	}
 	s.o.Codes(func(id string) {
 		view, _ := s.o.View(id)
-		x.states[id] = state{viewJSON(view)}
+		view.Counts = maps.Clone(view.Counts)
+		x.states[id] = view
 	})
-}
-
-// The rollups, by their numbers in rollups.
-const (
-	scansHourly = iota
-	membersHourly
-	conversionsHourly
-	forgedHourly
-)
-
-// rollup is a table of hourly counts: its key, its sums, and the distinct it counts.
-type rollup struct {
-	name, from string
-	key        []column // of the rollup and, but for the hour, of the table it is from
-	count      string
-	value      string // sum of a decimal, or ""
-	persons    string
-}
-
-var rollups = [...]rollup{
-	scansHourly: {"scans_hourly", "scans", text("tenant", "code_id", "verdict", "rule", "toString(variant)", "utm_source", "utm_medium", "utm_campaign", "province", "os"),
-		"sum(scans)", "", "visitors"},
-	membersHourly:     {"members_hourly", "members", text("tenant", "code_id", "toString(target)", "kind"), "sum(events)", "", "visitors"},
-	conversionsHourly: {"conversions_hourly", "conversions", text("tenant", "code_id", "name", "currency"), "sum(events)", "value", "visitors"},
-	forgedHourly:      {"forged_hourly", "forged", text("tenant"), "sum(scans)", "", "networks"},
 }
 
 // count adds to a row of a rollup. person is "" when there is none to count.

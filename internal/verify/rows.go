@@ -99,6 +99,37 @@ var codesTable = table{name: "codes", columns: columns(text("event_id"), moments
 		"toString(reinterpretAsUInt64(r)), if(isNull(e), '', toString(toUnixTimestamp64Milli(assumeNotNull(e))))), " +
 		"targets.n, targets.members, targets.members_from, targets.capacity, targets.scans, targets.per_hour, targets.eta_full), ',')"}})}
 
+// Columns are the columns of each table that the log determines, all of which are compared. The only others are ingested_at, of tables with
+// rows of the log.
+func Columns() map[string][]string {
+	out := make(map[string][]string)
+	add := func(table string, list []column, more ...string) {
+		for _, c := range list {
+			more = append(more, c.name)
+		}
+		slices.Sort(more)
+		out[table] = more
+	}
+	for _, t := range tables {
+		if t.seq == "stream_seq" {
+			add(t.name, t.columns, "partition", "stream_seq", "idx")
+		} else {
+			add(t.name, t.columns, "partition", t.seq)
+		}
+	}
+	columns := slices.DeleteFunc(slices.Clone(codesTable.columns), func(c column) bool { return c.name == "targets" })
+	add("codes_log", columns, "partition", "stream_seq", "idx", "targets.n", "targets.members", "targets.members_from", "targets.capacity", "targets.scans",
+		"targets.per_hour", "targets.eta_full")
+	for _, r := range rollups {
+		more := []string{"hour", r.count, r.persons}
+		if r.value != "" {
+			more = append(more, r.value)
+		}
+		add(r.name, r.key, more...)
+	}
+	return out
+}
+
 // row is what one row of a table must be.
 type row struct {
 	seq  uint64
