@@ -141,12 +141,15 @@ func asOracle(who Identity) oracle.Who {
 type stored struct {
 	input                    []events.Message
 	commits, alerts, letters []events.Message
+
+	trimmed string        // a stream without its first message
+	removed uint64        // letters that were there
+	maxAge  time.Duration // of alerts
 }
 
 // decide takes the input in steps cut anywhere, and now and then by another owner that restores the state and replays.
 func (s *stored) decide(t *rapid.T) {
-	const partition = 0
-	tr := NewTransform(partition, 2, "a", testIdentity())
+	tr := NewTransform(0, 2, "a", testIdentity())
 	for i := 0; i < len(s.input); {
 		b := tr.begin()
 		if rapid.IntRange(0, 3).Draw(t, "full") == 0 {
@@ -158,34 +161,39 @@ func (s *stored) decide(t *rapid.T) {
 				break
 			}
 		}
-		c := tr.end(b)
-		payload, err := c.Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		seq := uint64(len(s.commits) + 1)
-		s.commits = append(s.commits, events.Message{Seq: seq, Subject: events.CommitSubject(partition), At: c.Time, Data: payload})
-		for _, e := range c.Alerts {
-			data, err := e.Marshal()
+		s.keep(t, tr.end(b), b.letters)
+		if rapid.IntRange(0, 9).Draw(t, "die") == 0 {
+			restored, err := RestoreTransform(tr.Snapshot(uint64(len(s.commits))), 2, "b", testIdentity())
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.alerts = append(s.alerts, events.Message{
-				Seq: uint64(len(s.alerts) + 1), Subject: events.AlertSubject(e.Data.(*events.Alert).Kind, e.Subject), At: c.Time, Data: data,
-			})
-		}
-		for _, l := range b.letters {
-			s.letters = append(s.letters, events.Message{Seq: uint64(len(s.letters) + 1), Subject: events.DLQSubject(partition), At: c.Time, Data: l.Data, Header: map[string][]string{
-				events.HeaderMsgID: {fmt.Sprintf("%d.%d.%d", l.Partition, l.Seq, l.Idx)}, events.HeaderReason: {string(l.Reason)}, events.HeaderDetail: {l.Detail},
-				events.HeaderSubject: {l.Subject}, events.HeaderPlace: {fmt.Sprintf("%d/%d/%d", l.Partition, l.Seq, l.Idx)},
-			}})
-		}
-		if rapid.IntRange(0, 9).Draw(t, "die") == 0 {
-			if tr, err = RestoreTransform(tr.Snapshot(seq), 2, "b", testIdentity()); err != nil {
-				t.Fatal(err)
-			}
+			tr = restored
 			i, _ = slices.BinarySearchFunc(s.input, tr.Reached().Next(), func(m events.Message, seq uint64) int { return cmp.Compare(m.Seq, seq) })
 		}
+	}
+}
+
+// keep stores what a step comes to.
+func (s *stored) keep(t interface{ Fatal(...any) }, c *events.Commit, letters []events.DeadLetter) {
+	payload, err := c.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.commits = append(s.commits, events.Message{Seq: uint64(len(s.commits) + 1), Subject: events.CommitSubject(c.Partition), At: c.Time, Data: payload})
+	for _, e := range c.Alerts {
+		data, err := e.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.alerts = append(s.alerts, events.Message{
+			Seq: uint64(len(s.alerts) + 1), Subject: events.AlertSubject(e.Data.(*events.Alert).Kind, e.Subject), At: c.Time, Data: data,
+		})
+	}
+	for _, l := range letters {
+		s.letters = append(s.letters, events.Message{Seq: uint64(len(s.letters) + 1), Subject: events.DLQSubject(l.Partition), At: c.Time, Data: l.Data, Header: map[string][]string{
+			events.HeaderMsgID: {fmt.Sprintf("%d.%d.%d", l.Partition, l.Seq, l.Idx)}, events.HeaderReason: {string(l.Reason)}, events.HeaderDetail: {l.Detail},
+			events.HeaderSubject: {l.Subject}, events.HeaderPlace: {fmt.Sprintf("%d/%d/%d", l.Partition, l.Seq, l.Idx)},
+		}})
 	}
 }
 
@@ -196,11 +204,17 @@ func (s *stored) of(stream string) []events.Message {
 }
 
 func (s *stored) StreamState(_ context.Context, stream string) (events.StreamState, error) {
-	list := s.of(stream)
-	if len(list) == 0 {
-		return events.StreamState{First: 1}, nil
+	st := events.StreamState{First: 1, MaxAge: s.maxAge}
+	if list := s.of(stream); len(list) > 0 {
+		st.Last, st.Messages = list[len(list)-1].Seq, list[len(list)-1].Seq
 	}
-	return events.StreamState{First: 1, Last: list[len(list)-1].Seq, Messages: list[len(list)-1].Seq}, nil
+	switch stream {
+	case s.trimmed:
+		st.First = 2
+	case events.StreamDLQ:
+		st.Last += s.removed
+	}
+	return st, nil
 }
 
 func (s *stored) LastInput(_ context.Context, partition int) (uint64, error) {
