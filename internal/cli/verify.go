@@ -44,6 +44,11 @@ func (c *verifyCmd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
+	store, err := chstore.Open(ctx, chstore.Options{URL: c.ClickHouseURL})
+	if err != nil {
+		return usagef("--clickhouse-url: %v", err)
+	}
+	defer store.Close()
 	path := c.Keyring
 	if path == "" {
 		path = filepath.Join(c.Data, "keyring.json")
@@ -64,11 +69,6 @@ func (c *verifyCmd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
-	store, err := chstore.Open(ctx, chstore.Options{URL: c.ClickHouseURL})
-	if err != nil {
-		return usagef("--clickhouse-url: %v", err)
-	}
-	defer store.Close()
 	if err := store.Check(ctx); err != nil {
 		return err
 	}

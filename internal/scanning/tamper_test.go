@@ -129,7 +129,7 @@ func TestTamperedLogs(t *testing.T) {
 			s.alerts[1].Data = []byte(strings.Replace(string(s.alerts[1].Data), `"s0"`, `"s9"`, 1))
 		},
 			map[string]string{"stream.alerts": "different HUOMA_ALERTS/2 a." + id}},
-		{"an alert's subject", func(s *stored) { s.alerts[0].Subject = "huoma.alert.expiry." + id }, map[string]string{"stream.alerts": "different HUOMA_ALERTS/2 a." + id}},
+		{"an alert's subject", func(s *stored) { s.alerts[0].Subject = "huoma.alert.expiry." + id }, map[string]string{"stream.alerts": "different HUOMA_ALERTS/1 a." + id}},
 		{"a dead letter is gone", func(s *stored) { s.letters = nil }, map[string]string{"stream.dlq": "missing 0/9/0"}},
 		{"a dead letter's bytes", func(s *stored) { s.letters[0].Data = []byte("other") }, map[string]string{"stream.dlq": "different HUOMA_DLQ/1 0/9/0 data the 8 bytes that came 5 other bytes"}},
 		{"the worker stands still", func(s *stored) { s.commits = s.commits[:8] }, map[string]string{"decided": "missing 0/9/0"}},
