@@ -75,8 +75,10 @@ func (c *verifyCmd) Run(ctx context.Context, a *App) error {
 	var all verdict
 	var results []verify.Result
 	all.Check = "all"
+	bar := newProgress(a.Stderr, "events")
 	all.Events, err = verify.Run(ctx, verify.Options{
 		Log: conn, Partitions: inst.Partitions, Who: role.Oracle(keys), Warehouse: store, Gateway: statsOf{cl}, Wait: c.Wait,
+		Progress: bar.update,
 	}, func(r verify.Result) error {
 		all.Differences += r.Differences()
 		if c.JSON {
@@ -85,6 +87,7 @@ func (c *verifyCmd) Run(ctx context.Context, a *App) error {
 		results = append(results, r)
 		return nil
 	})
+	bar.done()
 	if errors.Is(err, verify.ErrTrimmed) {
 		return fmt.Errorf("nothing is claimed: %w", err)
 	}

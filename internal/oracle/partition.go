@@ -337,10 +337,13 @@ func (r *Reading) event(raw []byte) Outcome {
 func (r *Reading) refuse(e *events.Event) events.Code {
 	foreign := events.Partition(e.Subject, r.p.of) != r.p.number
 	if r.kind == events.KindGateway {
-		switch e.Data.(type) {
+		switch d := e.Data.(type) {
 		case *events.Forged:
 			return ""
 		case *events.CodeData:
+			if d.ID != e.Subject {
+				return events.CodeInvalid
+			}
 			if foreign {
 				return events.CodeWrongSubject
 			}

@@ -343,6 +343,11 @@ func (h *history) odd() {
 		m.Subject, m.Data = "huoma.ev.0.in.scan", []byte("["+strings.Repeat("1,", events.MaxBatch)+"1]")
 	case 4:
 		m.Subject, m.Data = "huoma.ev.0.in.scan", []byte("not JSON")
+	case 5: // a definition under another code's name
+		e := h.define(ours[2])
+		e.Subject = ours[0]
+		h.gateway(e)
+		return
 	}
 	h.add(m)
 }

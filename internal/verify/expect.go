@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"maps"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,7 +41,6 @@ type wantedLetter struct {
 	reason, subject string
 	data            [16]byte
 	size            int
-	seen            bool
 }
 
 type wantedCode struct {
@@ -52,8 +52,32 @@ type wantedCode struct {
 type hour struct {
 	n       int64
 	value   *big.Int            // ten-thousandths
-	persons map[uint64]struct{} // hashes of those counted once
+	few     []uint64            // hashes of those counted once
+	persons map[uint64]struct{} // likewise, once there are many
 }
+
+// add counts a person once.
+func (h *hour) add(person uint64) {
+	const many = 16
+	if h.persons != nil {
+		h.persons[person] = struct{}{}
+		return
+	}
+	if slices.Contains(h.few, person) {
+		return
+	}
+	if h.few = append(h.few, person); len(h.few) < many {
+		return
+	}
+	h.persons = make(map[uint64]struct{}, 2*many)
+	for _, p := range h.few {
+		h.persons[p] = struct{}{}
+	}
+	h.few = nil
+}
+
+// unique is how many persons there are.
+func (h *hour) unique() uint64 { return uint64(len(h.few) + len(h.persons)) }
 
 func (x *expectations) init() {
 	x.alerts, x.letters, x.codes, x.states = map[string]wantedAlert{}, map[letterKey]wantedLetter{}, map[string]wantedCode{}, map[string]oracle.View{}
@@ -111,10 +135,7 @@ func (x *expectations) count(rollup int, at time.Time, n int64, value *big.Int, 
 		h.value.Add(h.value, value)
 	}
 	if person != "" {
-		if h.persons == nil {
-			h.persons = make(map[uint64]struct{})
-		}
-		h.persons[maphash.String(x.seed, person)] = struct{}{}
+		h.add(maphash.String(x.seed, person))
 	}
 }
 

@@ -48,10 +48,10 @@ func (v *verifier) partition(ctx context.Context, p int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	input := stream(ctx, cancel, func(ctx context.Context, give func(events.Message) error) error {
-		return v.Log.Stored(ctx, events.StreamEvents, inputOf(p), 1, e.reached.Seq, give)
+		return v.stored(ctx, events.StreamEvents, inputOf(p), e.reached.Seq, give)
 	})
 	records := stream(ctx, cancel, func(ctx context.Context, give func(record) error) error {
-		return v.Log.Stored(ctx, events.StreamDecisions, []string{events.CommitSubject(p)}, 1, e.commit, func(m events.Message) error {
+		return v.stored(ctx, events.StreamDecisions, []string{events.CommitSubject(p)}, e.commit, func(m events.Message) error {
 			c, err := events.ParseCommit(m.Data)
 			return give(record{m.Seq, m.At, c, err})
 		})
@@ -61,6 +61,7 @@ func (v *verifier) partition(ctx context.Context, p int) error {
 		if err := s.compare(ctx, r); err != nil {
 			return err
 		}
+		v.progress()
 		if s.rows >= rowsAtOnce {
 			if err := s.flush(ctx); err != nil {
 				return err
@@ -80,6 +81,40 @@ func (v *verifier) partition(ctx context.Context, p int) error {
 
 var errDone = errors.New("done")
 
+// progress tells how far the log has been read.
+func (v *verifier) progress() {
+	if v.Progress == nil {
+		return
+	}
+	var all int64
+	for _, e := range v.ends {
+		all += e.events
+	}
+	v.Progress(int(min(v.decided, all)), int(all))
+}
+
+// stored reads messages up to one that is known to be there. A replica that has just been chosen may be behind: then it is asked again.
+func (v *verifier) stored(ctx context.Context, name string, filters []string, to uint64, give func(events.Message) error) error {
+	next := uint64(1)
+	for tries := 0; ; tries++ {
+		err := v.Log.Stored(ctx, name, filters, next, to, func(m events.Message) error {
+			next = m.Seq + 1
+			return give(m)
+		})
+		if err != nil || next > to || tries == behindTries {
+			return err // what is still not there is missed by the comparison
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// behindTries bounds how often a stream is asked for the end it is known to have.
+const behindTries = 30
+
 // inputOf is what a partition's worker reads: its own subjects, and for the first partition also what no transform has mapped.
 func inputOf(p int) []string {
 	if p == 0 {
@@ -90,7 +125,7 @@ func inputOf(p int) []string {
 
 // stream runs read on a goroutine of its own, some way ahead of who ranges over what it gives. An error cancels ctx.
 func stream[T any](ctx context.Context, cancel context.CancelCauseFunc, read func(ctx context.Context, give func(T) error) error) <-chan T {
-	ch := make(chan T, 64)
+	ch := make(chan T, 16)
 	go func() {
 		defer close(ch)
 		err := read(ctx, func(t T) error {
@@ -159,9 +194,6 @@ func (s *side) advance(to events.Place) (out []oracle.Outcome) {
 		}
 		if done {
 			s.reading = nil
-			if s.v.Progress != nil && s.seq%1024 == 0 {
-				s.v.Progress(s.v.decided, 0)
-			}
 		}
 	}
 }

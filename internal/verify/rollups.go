@@ -119,7 +119,7 @@ func (v *verifier) rollup(ctx context.Context, i int) (*Result, error) {
 				wrong = append(wrong, difference{"value", w, g.value})
 			}
 		}
-		if n := uint64(len(want.persons)); !near(n, g.persons) && !(later[k] && g.persons > n) {
+		if n := want.unique(); !near(n, g.persons) && !(later[k] && g.persons > n) {
 			wrong = append(wrong, difference{t.persons, fmt.Sprint(n), fmt.Sprint(g.persons)})
 		}
 		if len(wrong) > 0 {

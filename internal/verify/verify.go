@@ -38,7 +38,7 @@ type Options struct {
 	Gateway    Gateway       // nil: what a gateway tells is left out
 	Wait       time.Duration // for workers and warehouse to come to the end of the log, and for what is on its way
 	Now        func() time.Time
-	Progress   func(events, of int64) // may be nil; called now and then, from the caller's goroutine
+	Progress   func(events, of int) // may be nil; called now and then, on the caller's goroutine
 }
 
 // ErrTrimmed: the beginning of the log is gone, so nothing can be said.
@@ -78,8 +78,8 @@ func Run(ctx context.Context, o Options, report func(Result) error) (events int6
 // end is where the comparison of a partition ends: its last commit record.
 type end struct {
 	commit  uint64 // sequence in HUOMA_DECISIONS; 0: there is no record
-	step    uint64
 	reached events.Place
+	events  int64 // decided up to there
 }
 
 // verifier is one run.
@@ -181,7 +181,8 @@ func (v *verifier) lastRecord(ctx context.Context, p int) (end, error) {
 	if err != nil {
 		return end{}, fmt.Errorf("commit record %d: %w", seq, err)
 	}
-	return end{commit: seq, step: c.Step, reached: c.Reached}, nil
+	t := c.Totals
+	return end{commit: seq, reached: c.Reached, events: t.Scans + t.Members + t.Conversions + t.Codes + t.Forged + t.Repeated + t.Dead}, nil
 }
 
 // awaitWarehouse waits until every last record is stored, which it is after its rows, or the time is over.
