@@ -2,6 +2,7 @@ package allinone_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +42,7 @@ const (
 type installation struct {
 	allinone.Addresses
 	t    testing.TB
+	keys string // its keyring; empty: the test has no NATS user that may read the log
 	stop func()
 }
 
@@ -57,7 +60,7 @@ func start(t testing.TB, dir string, change ...func(*allinone.Options)) *install
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan allinone.Addresses, 1), make(chan error, 1)
 	go func() { done <- allinone.Run(ctx, o, func(a allinone.Addresses) { ready <- a }) }()
-	in := &installation{t: t}
+	in := &installation{t: t, keys: cmp.Or(o.Keyring, filepath.Join(dir, "keyring.json"))}
 	in.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -229,6 +232,9 @@ func until[T comparable](t testing.TB, what string, want T, got func() T) {
 // the rollups, and the warehouse against the log.
 func (in *installation) agree() {
 	in.t.Helper()
+	if in.keys != "" {
+		in.proven()
+	}
 	until(in.t, "missing and doubled", "0", func() string { return in.query("SELECT sum(missing) + sum(doubled) + sum(gaps) FROM reconcile") })
 	var cursor string
 	for {

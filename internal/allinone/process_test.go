@@ -197,7 +197,7 @@ func (in *installation) pass(rows int) {
 func TestKilledInstallation(t *testing.T) {
 	dir := t.TempDir()
 	ready := filepath.Join(dir, "ready.json")
-	in := &installation{t: t}
+	in := &installation{t: t, keys: filepath.Join(dir, "data", "keyring.json")}
 	gateway, broker, ch, web := freePort(t), freePort(t), freePort(t), freePort(t)
 	up := run(t, nil, "huoma", "up", "--data", filepath.Join(dir, "data"), "--addr", gateway, "--nats-addr", broker, "--clickhouse-addr", ch,
 		"--clickhouse-http-addr", web, "--api-key", apiKey, "--ready-file", ready)
@@ -210,7 +210,7 @@ func TestKilledInstallation(t *testing.T) {
 		})
 	}
 	answers()
-	in.Addresses = allinone.Addresses{Gateway: "http://" + gateway, NATS: "nats://" + broker, ClickHouseHTTP: "http://" + web}
+	in.Addresses = allinone.Addresses{Gateway: "http://" + gateway, NATS: "nats://" + broker, ClickHouse: ch, ClickHouseHTTP: "http://" + web}
 	in.simulated(15_000, in.NATS, func() {
 		for i := range 3 {
 			in.pass(2000 * (i + 1))
@@ -257,7 +257,7 @@ func TestKilledRoles(t *testing.T) {
 	if out, err := exec.Command(filepath.Join(dir, "huoma"), "migrate", "--clickhouse-url", "clickhouse://"+ch.Addr()+"/huoma").CombinedOutput(); err != nil {
 		t.Fatalf("migrate: %v: %s", err, out)
 	}
-	in := &installation{t: t, Addresses: allinone.Addresses{Gateway: "http://" + addr, NATS: broker, ClickHouseHTTP: "http://" + ch.HTTPAddr()}}
+	in := &installation{t: t, keys: keys, Addresses: allinone.Addresses{Gateway: "http://" + addr, NATS: broker, ClickHouse: ch.Addr(), ClickHouseHTTP: "http://" + ch.HTTPAddr()}}
 	until(t, "readiness", http.StatusOK, func() int {
 		resp, err := http.Get(in.Gateway + "/readyz")
 		if err != nil {

@@ -46,7 +46,7 @@ func produce(t testing.TB, dir string, options ...string) *production {
 		t.Fatal(err)
 	}
 	ready := filepath.Join(t.TempDir(), "ready.json")
-	p := &production{installation: &installation{t: t}, script: script, dir: dir, done: make(chan struct{})}
+	p := &production{installation: &installation{t: t, keys: filepath.Join(dir, "keyring.json")}, script: script, dir: dir, done: make(chan struct{})}
 	p.cmd = exec.Command(script, append([]string{"up", "--data", dir, "--bin", bin, "--port", "0", "--ready-file", ready}, options...)...)
 	p.cmd.Env = append(os.Environ(), "HUOMA_API_KEY="+apiKey)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out

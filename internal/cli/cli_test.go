@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/huoma/huoma/internal/token/keyfile"
 )
 
 func TestWrongUsageIsStatusTwoAndOneSentence(t *testing.T) {
@@ -56,6 +58,10 @@ func TestWrongUsageIsStatusTwoAndOneSentence(t *testing.T) {
 		{[]string{"replay", "--dlq", "--list", "--retry", "too_old"}, "--list"},
 		{[]string{"migrate", "--clickhouse-url", "http://x"}, "--clickhouse-url"},
 		{[]string{"migrate", "--retention-days", "-1"}, "--retention-days"},
+		{[]string{"verify", "--clickhouse-url", "http://x"}, "--clickhouse-url"},
+		{[]string{"verify", "--wait", "soon"}, "--wait"},
+		{[]string{"verify", "--wait", "-1s"}, "--wait"},
+		{[]string{"verify", "everything"}, "everything"},
 		{[]string{"keys"}, "new"},
 		{[]string{"keys", "new"}, "--keyring"},
 		{[]string{"clickhouse", "--port", "9000"}, "--port"},
@@ -81,6 +87,10 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	if err := os.WriteFile(file, []byte("not an image"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	ring := filepath.Join(dir, "ring.json")
+	if _, err := keyfile.Create(ring); err != nil {
+		t.Fatal(err)
+	}
 	away := []string{"--gateway", "http://127.0.0.1:1", "--data", dir}
 	for _, row := range []struct {
 		name string
@@ -95,6 +105,8 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"no clickhouse", []string{"query", "SELECT 1", "--clickhouse-http", "http://127.0.0.1:1"}, "--clickhouse-http"},
 		{"no clickhouse, migrate", []string{"migrate", "--clickhouse-url", "clickhouse://127.0.0.1:1/huoma"}, "--clickhouse-url"},
 		{"no nats", []string{"replay", "--dlq", "--list", "--nats-url", "nats://user:secret@127.0.0.1:1"}, "--nats-url"},
+		{"no keyring", append([]string{"verify"}, away...), "--keyring"},
+		{"no nats, verify", append([]string{"verify", "--keyring", ring, "--nats-url", "nats://user:secret@127.0.0.1:1"}, away...), "--nats-url"},
 		{"no csv", append([]string{"mint", "--from", filepath.Join(dir, "none.csv")}, away...), "--from"},
 		{"data is a file", []string{"up", "--data", file}, "--data"},
 		{"a keyring is there", []string{"keys", "new", "--keyring", file}, "use it as it is"},

@@ -330,14 +330,19 @@ func (s *State) duplicate(sc Scan, now time.Time) bool {
 		return true
 	}
 	if len(s.recent) >= 1024 && len(s.recent)&(len(s.recent)-1) == 0 {
-		for k, at := range s.recent {
-			if now.UnixMilli()-at > window.Milliseconds() {
-				delete(s.recent, k)
-			}
-		}
+		s.forgetRecent(now)
 	}
 	s.recent[key] = now.UnixMilli()
 	return false
+}
+
+// forgetRecent drops what lies outside the dedupe window.
+func (s *State) forgetRecent(now time.Time) {
+	for k, at := range s.recent {
+		if now.UnixMilli()-at > s.Def.Dedupe.Duration().Milliseconds() {
+			delete(s.recent, k)
+		}
+	}
 }
 
 func (s *State) accept(in Input, sc Scan, now time.Time, out *Outcome) {
@@ -542,6 +547,9 @@ func (s *State) redefine(in Input, d Define, now time.Time, out *Outcome) {
 		out.Decisions = append(out.Decisions, Decision{
 			Kind: KindUnlock, Reason: "rule-changed", At: u.At, Target: -1, Rule: u.RuleID, Scope: u.Scope, Key: u.Key, Cause: []string{in.ID},
 		})
+	}
+	if d.Def.Dedupe != s.Def.Dedupe {
+		s.forgetRecent(now) // a wider window starts from what the old one still saw, whatever had been dropped already
 	}
 	s.define(d.Def, renewed)
 	if renewed {

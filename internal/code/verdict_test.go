@@ -342,3 +342,18 @@ func TestSweepsKeepWindowsFew(t *testing.T) {
 		t.Errorf("%d windows held, 2 matter", n)
 	}
 }
+
+// How many others were there must not matter for who is a duplicate, also when the window is changed.
+func TestDedupeWindowWidened(t *testing.T) {
+	for _, others := range []int{0, 3000} {
+		l := begin(t, dedupe(10*time.Second))
+		l.verdict("first scan", l.scan("early"), Accepted, "")
+		l.at(15 * time.Second).scans(others)
+		l.at(55 * time.Second)
+		l.verdict("another's", l.scan("late"), Accepted, "")
+		l.at(60 * time.Second).define(dedupe(time.Hour))
+		l.at(61 * time.Second)
+		l.verdict("what the old window no longer saw", l.scan("early"), Accepted, "")
+		l.verdict("what it still saw", l.scan("late"), Duplicate, "dedupe")
+	}
+}

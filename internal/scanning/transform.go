@@ -233,8 +233,11 @@ func (t *Transform) one(b *builder, m events.Message, idx int, item events.Read,
 // refused names the reason an event cannot be taken, if there is one.
 func (t *Transform) refused(m events.Message, e *events.Event, kind string) (events.Code, string) {
 	if kind == events.KindGateway {
-		switch e.Data.(type) {
+		switch d := e.Data.(type) {
 		case *events.CodeData:
+			if d.ID != e.Subject {
+				return events.CodeInvalid, "data.id: the definition is another code's than the subject says"
+			}
 			return t.refusedPartition(e)
 		case *events.Forged:
 			return "", ""

@@ -194,7 +194,7 @@ func openShell(t *testing.T, bin, dir string, up addresses) *shell {
 	cmd.Dir = dir
 	cmd.Env = append(environment(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+t.TempDir(), "XDG_CACHE_HOME=", "LC_ALL=C.UTF-8",
 		"HUOMA_GATEWAY="+up.Gateway, "HUOMA_CLICKHOUSE_HTTP="+up.ClickHouseHTTP,
-		"HUOMA_NATS_URL="+up.NATS)
+		"HUOMA_NATS_URL="+up.NATS, "HUOMA_CLICKHOUSE_URL=clickhouse://"+up.ClickHouse+"/huoma")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	in, err := cmd.StdinPipe()
