@@ -39,7 +39,7 @@ var (
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("the connection to NATS is closed")
 	// ErrTooLarge: the message is larger than the server takes.
-	ErrTooLarge = errors.New("message is too large for NATS")
+	ErrTooLarge = fmt.Errorf("%w for NATS", events.ErrTooLarge)
 	// ErrOldServer: the server is older than MinServerVersion.
 	ErrOldServer = errors.New("NATS server is too old")
 )
