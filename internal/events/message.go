@@ -69,3 +69,15 @@ type DeadLetter struct {
 	Reason    Code
 	Detail    string // one sentence
 }
+
+// spooledForm is RFC 3339 with milliseconds, in UTC.
+const spooledForm = "2006-01-02T15:04:05.000Z"
+
+// SpooledTime writes a time as HeaderSpooled carries it.
+func SpooledTime(t time.Time) string { return t.UTC().Format(spooledForm) }
+
+// ParseSpooled reads what SpooledTime wrote; ok is false for anything else.
+func ParseSpooled(s string) (t time.Time, ok bool) {
+	t, err := time.Parse(spooledForm, s)
+	return t, err == nil && SpooledTime(t) == s
+}
