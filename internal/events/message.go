@@ -21,6 +21,7 @@ type Message struct {
 	Seq     uint64    // stream sequence
 	Subject string    // stored subject
 	At      time.Time // broker time, UTC
+	Spooled time.Time // of a gateway's record, once its header is believed: when it was spooled; else zero
 	Header  map[string][]string
 	Data    []byte
 }
