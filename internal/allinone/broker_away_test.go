@@ -200,7 +200,7 @@ func TestBrokerAway(t *testing.T) {
 	both()
 
 	// It comes and goes.
-	for range 4 {
+	for range 3 {
 		p.kill("nats-1")
 		people.goOn(0)
 		p.sh("restart", "nats-1")
