@@ -311,3 +311,15 @@ func TestLateScans(t *testing.T) {
 		})
 	}
 }
+
+// A definition that comes between, with the same rules, makes no difference
+// to scans that come late.
+func TestSameRulesForgetNothing(t *testing.T) {
+	var w Watch
+	rules := []Rule{rule(3, 30*time.Second)}
+	countAll(&w, rules, Subject{Visitor: "v"}, 0, 25*time.Second)
+	w.Change(rules, rules, after(40*time.Second))
+	if got := w.Count(rules, Subject{Visitor: "v"}, "late", after(26*time.Second), after(41*time.Second)); len(got) != 1 {
+		t.Errorf("fired %+v, want the rule", got)
+	}
+}
