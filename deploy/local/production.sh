@@ -213,7 +213,7 @@ command_of() {
 	case $1 in
 	nats-*) set -- "$bin/nats-server" --config "$run/$1.conf" ;;
 	clickhouse) set -- "$bin/huoma" clickhouse --addr "$at" --http-addr "127.0.0.1:$ch_http" --data "$data" ;;
-	gateway-*) set -- "$bin/gateway" --addr "$at" --public-url "$public" --api-key-file "$data/api-key" --keyring "$data/keyring.json" ;;
+	gateway-*) set -- "$bin/gateway" --addr "$at" --public-url "$public" --api-key-file "$data/api-key" --keyring "$data/keyring.json" --spool-dir "$(spool_of "${1##*-}")" ;;
 	scan-worker-*) set -- "$bin/scan-worker" --addr "$at" --keyring "$data/keyring.json" ;;
 	analytics-worker-*) set -- "$bin/analytics-worker" --addr "$at" ;;
 	*) fail "there is no $1: a name is nats-N, clickhouse, gateway-N, scan-worker-N or analytics-worker-N" ;;
@@ -226,6 +226,9 @@ command_of() {
 	esac
 	line=$(printf '%s\n' "$@")
 }
+
+# spool_of N is where a gateway keeps what NATS does not take for now: each its own, and the first that of huoma up.
+spool_of() { if [ "$1" = 1 ]; then echo "$data/spool"; else echo "$data/spool-$1"; fi; }
 
 # nats_store N is where a NATS server keeps the log: a single one where that of huoma up does.
 nats_store() { if [ "$nats" = 1 ]; then echo "$data/nats"; else echo "$data/nats-$1"; fi; }

@@ -1,6 +1,7 @@
 package allinone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/huoma/huoma/internal/natsdev"
 	"github.com/huoma/huoma/internal/natsjs"
 	"github.com/huoma/huoma/internal/role"
+	"github.com/huoma/huoma/internal/spool"
 	"github.com/huoma/huoma/internal/token/keyfile"
 )
 
@@ -42,6 +44,9 @@ type Options struct {
 	AllowPrivateTargets bool
 	Keyring             string // path; default keyring.json in DataDir
 	EngineLibrary       string // path; default: looked for
+
+	SpoolDir   *string // of the gateway's spool; default spool in DataDir; empty: none
+	SpoolBytes int64   // most bytes of it; default spool.DefaultBytes
 
 	// EngineExe and EngineArgs start the engine's child process; default: this
 	// program with the engine's subcommand.
@@ -166,13 +171,20 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 		return err
 	}
 	closing("the warehouse's connections", analytics.Close)
+	held, err := role.OpenSpool(spoolDir(o), cmp.Or(o.SpoolBytes, spool.DefaultBytes), o.Log.With("component", "gateway"))
+	if err != nil {
+		return err
+	}
+	if held != nil {
+		closing("the spool", held.Close)
+	}
 	gateConn, err := connect("gateway")
 	if err != nil {
 		return err
 	}
 	gate, err := role.Gateway{
 		Conn: gateConn, Partitions: inst.Partitions, Keyring: keys, Addr: o.Addr, PublicURL: o.PublicURL, APIKey: o.APIKey,
-		TrustedProxies: o.TrustedProxies, RegisteredDomains: o.RegisteredDomains, AllowPrivateTargets: o.AllowPrivateTargets,
+		TrustedProxies: o.TrustedProxies, RegisteredDomains: o.RegisteredDomains, AllowPrivateTargets: o.AllowPrivateTargets, Spool: held,
 		Log: o.Log.With("component", "gateway"), Registry: registry,
 	}.New()
 	if err != nil {
@@ -195,6 +207,13 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 		return nil
 	})
 	return group.Run(ctx)
+}
+
+func spoolDir(o Options) string {
+	if o.SpoolDir != nil {
+		return *o.SpoolDir
+	}
+	return filepath.Join(o.DataDir, "spool")
 }
 
 func keyringPath(o Options) string {

@@ -73,7 +73,7 @@ func TestDocumentedPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := func(user string) []string {
-		return []string{"HUOMA_NATS_URL=" + as(user), "HUOMA_KEYRING=" + keys, "HUOMA_PARTITIONS=2", "HUOMA_API_KEY=" + apiKey, "HUOMA_CLICKHOUSE_URL=clickhouse://" + ch.Addr() + "/huoma"}
+		return []string{"HUOMA_SPOOL_DIR=" + filepath.Join(filepath.Dir(keys), "spool"), "HUOMA_NATS_URL=" + as(user), "HUOMA_KEYRING=" + keys, "HUOMA_PARTITIONS=2", "HUOMA_API_KEY=" + apiKey, "HUOMA_CLICKHOUSE_URL=clickhouse://" + ch.Addr() + "/huoma"}
 	}
 	addr := freePort(t)
 	roles := []*process{

@@ -243,7 +243,7 @@ func TestKilledRoles(t *testing.T) {
 	if _, err := keyfile.LoadOrCreate(keys); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"HUOMA_NATS_URL=" + broker, "HUOMA_KEYRING=" + keys, "HUOMA_PARTITIONS=4", "HUOMA_API_KEY=" + apiKey,
+	env := []string{"HUOMA_SPOOL_DIR=" + filepath.Join(t.TempDir(), "spool"), "HUOMA_NATS_URL=" + broker, "HUOMA_KEYRING=" + keys, "HUOMA_PARTITIONS=4", "HUOMA_API_KEY=" + apiKey,
 		"HUOMA_CLICKHOUSE_URL=clickhouse://" + ch.Addr() + "/huoma"}
 	addr := freePort(t)
 	gateway := run(t, env, "gateway", "--addr", addr)

@@ -183,6 +183,20 @@ func TestProductionOnACluster(t *testing.T) {
 	p.decided(codes)
 	p.sh("restart", killed)
 	crowd.goesOn()
+
+	// One server of three stores nothing: scans go into the spools.
+	p.kill("nats-2")
+	p.kill("nats-3")
+	for n := range p.gateways {
+		until(t, "the state of a gateway without a quorum", "degraded", func() string { return p.at(n).state() })
+	}
+	crowd.goesOn()
+	p.sh("restart", "nats-2")
+	p.sh("restart", "nats-3")
+	for n := range p.gateways {
+		until(t, "the state of a gateway with one", "ready", func() string { return p.at(n).state() })
+	}
+	crowd.goesOn()
 	crowd.home()
 	p.agree()
 	p.stop()

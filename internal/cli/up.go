@@ -31,6 +31,8 @@ type UpOptions struct {
 	AllowPrivateTargets bool     `name:"allow-private-targets" help:"Let targets lead into private networks."`
 	Keyring             string   `help:"File with the keys that seal tokens. Default: keyring.json in the data folder." type:"path"`
 	Sync                string   `help:"When the embedded NATS syncs its files: always, before it acknowledges, or interval, every two minutes: a power cut then loses what was acknowledged since." enum:"always,interval" default:"always"`
+	SpoolDir            *string  `name:"spool-dir" help:"Folder for events that NATS does not take for now; an empty value turns it off, and callers get 503 then. Default: spool in the data folder."`
+	SpoolBytes          int64    `name:"spool-bytes" help:"Most bytes of that folder." default:"268435456"`
 	LogFormat           string   `name:"log-format" help:"Form of the log on standard error: text or json." enum:"text,json" default:"text"`
 	LogLevel            string   `name:"log-level" help:"Least level that is logged: debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 	ReadyFile           string   `name:"ready-file" help:"File to write the addresses to, once everything answers." type:"path"`

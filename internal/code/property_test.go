@@ -96,6 +96,9 @@ func drawHistory(t *rapid.T, def Definition, n int) (list []step) {
 			in.Scan = &Scan{Visitor: who.Draw(t, "visitor"), Picture: rapid.SampledFrom([]string{"p", "q"}).Draw(t, "picture")}
 			in.Scan.Class = rapid.SampledFrom([]Verdict{"", "", "", "", Preview, Bot}).Draw(t, "class")
 		}
+		if in.Define == nil && rapid.IntRange(0, 2).Draw(t, "spooled") == 0 {
+			in.Spooled = now.Add(-rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 5 * time.Second, 20 * time.Second, 21 * time.Second, time.Hour}).Draw(t, "late"))
+		}
 		in.Historical = in.Define == nil && rapid.IntRange(0, 9).Draw(t, "historical") == 0
 		list = append(list, step{now, in})
 	}
@@ -315,13 +318,30 @@ func (l *ledger) verdict(in Input, now time.Time) (Verdict, string) {
 	if l.room() < 0 {
 		return Full, "capacity"
 	}
+	var newest, decided int64 // of the accepted ones that are not forgotten
+	window := l.def.Dedupe.Duration().Milliseconds()
 	for _, e := range l.log {
-		if l.def.Dedupe > 0 && in.Scan.Visitor != "" && e.verdict == Accepted && !e.in.Historical && e.in.Scan.Visitor == in.Scan.Visitor &&
-			e.in.Scan.Picture == in.Scan.Picture && now.UnixMilli()-e.at.UnixMilli() <= l.def.Dedupe.Duration().Milliseconds() {
-			return Duplicate, "dedupe"
+		if in.Scan.Visitor == "" || e.verdict != Accepted || e.in.Historical || e.in.Scan.Visitor != in.Scan.Visitor || e.in.Scan.Picture != in.Scan.Picture {
+			continue
 		}
+		if e.at.UnixMilli()-decided > window {
+			newest = 0
+		}
+		newest, decided = max(newest, when(e.in, e.at).UnixMilli()), e.at.UnixMilli()
+	}
+	apart := when(in, now).UnixMilli() - newest
+	if window > 0 && now.UnixMilli()-decided <= window && apart <= window && -apart <= window {
+		return Duplicate, "dedupe"
 	}
 	return Accepted, ""
+}
+
+// when an input counts.
+func when(in Input, at time.Time) time.Time {
+	if in.Spooled.IsZero() {
+		return at
+	}
+	return in.Spooled
 }
 
 // key is who a rule watches in a scan; empty: nobody.
@@ -342,13 +362,26 @@ func (l *ledger) fires(in Input, now time.Time) (out []string) {
 		if key == "" || l.lockedBy[key].After(now) {
 			continue
 		}
-		n := 0
+		var hits []time.Time // those with the newest times last
+		var counted time.Time
+		mine := 0 // how many of them are newer than the scan
 		for _, e := range l.log {
-			if e.in.Scan != nil && !e.in.Historical && e.verdict != Preview && e.verdict != Bot && l.key(r, e.in) == key && now.Sub(e.at) <= r.Window.Duration() {
-				n++
+			if e.in.Scan == nil || e.in.Historical || e.verdict == Preview || e.verdict == Bot || l.key(r, e.in) != key {
+				continue
+			}
+			if e.at.Sub(counted) > r.Window.Duration() {
+				hits = nil
+			}
+			counted = e.at
+			hits = append(hits, when(e.in, e.at))
+			slices.SortFunc(hits, time.Time.Compare)
+		}
+		for _, h := range hits {
+			if h.After(when(in, now)) {
+				mine++
 			}
 		}
-		if n >= r.Limit {
+		if n := len(hits); n >= r.Limit && mine < r.Limit && hits[n-1].Sub(hits[n-r.Limit]) <= r.Window.Duration() {
 			l.lockedBy[key] = now.Add(r.For.Duration())
 			out = append(out, string(r.Action)+" "+r.ID)
 		}

@@ -18,7 +18,7 @@ type TargetState struct {
 	Joined  bool    `json:"joined,omitzero"`  // a member event was seen: Members counts, not Scans
 	Scans   int64   `json:"scans"`            // accepted scans led here
 	Warned  bool    `json:"warned,omitzero"`  // the capacity warning is out and not re-armed
-	Recent  []int64 `json:"recent,omitempty"` // Unix milliseconds of the last arrivals, oldest first
+	Recent  []int64 `json:"recent,omitempty"` // Unix milliseconds of the newest arrivals, oldest first
 }
 
 // Fill is the number of people the target is taken to hold, and what it was
@@ -48,11 +48,16 @@ func (t *TargetState) perHour() (float64, bool) {
 	return float64(len(t.Recent)-1) / (float64(spanMS) / 3.6e6), true
 }
 
-func (t *TargetState) arrive(now time.Time) {
-	if len(t.Recent) == rateHits {
+// arrive notes an arrival at a time, which need not be the newest.
+func (t *TargetState) arrive(at time.Time) {
+	i := len(t.Recent)
+	for i > 0 && t.Recent[i-1] > at.UnixMilli() {
+		i--
+	}
+	t.Recent = slices.Insert(t.Recent, i, at.UnixMilli())
+	if len(t.Recent) > rateHits {
 		t.Recent = append(t.Recent[:0], t.Recent[1:]...)
 	}
-	t.Recent = append(t.Recent, now.UnixMilli())
 }
 
 // First is the first accepted scan of a code.
@@ -80,10 +85,14 @@ type State struct {
 	First        *First
 
 	visitors map[uint64]struct{} // hashes of visitors with an accepted scan
-	recent   map[string]int64    // dedupe: visitor and picture → last accepted, Unix ms
+	recent   map[string]seen     // dedupe: visitor and picture → last accepted
 	watch    risk.Watch
 	swept    int // windows left by the last sweep
 }
+
+// seen is the newest accepted scan of a visitor and picture: its time, and how
+// much later it was decided; Unix milliseconds.
+type seen struct{ at, lag int64 }
 
 // Input is one thing that happens to a code. Exactly one of the pointers is
 // set; an Input with none is a tick.
@@ -91,6 +100,7 @@ type Input struct {
 	ID         string    // the event's id: the cause of what follows
 	Historical bool      // recorded, but causes no lock, alert, rotation or timer
 	At         time.Time // the event's own time; decides only what history's first scan is
+	Spooled    time.Time // when a gateway wrote it down, if it comes late; zero: now
 	Scan       *Scan
 	Member     *Member
 	Define     *Define
@@ -163,6 +173,10 @@ func New(def Definition) *State {
 // Apply does to s what in says, at now (the broker's time), and returns what
 // follows from it. What had become due before now is done first. It never
 // fails: an input that makes no sense for the code has an empty outcome.
+//
+// An input that comes late, see Input.Spooled, counts at its own time in
+// frequency and dedupe windows, for the first scan and for the rate of
+// arrivals. Everything else is done and dated at now.
 func (s *State) Apply(in Input, now time.Time) Outcome {
 	out := Outcome{Target: -1}
 	s.due(time.Time{}, now, &out)
@@ -264,7 +278,8 @@ func (s *State) expire(reason string, at time.Time, out *Outcome) {
 // scan gives the verdict and does what it brings with it.
 func (s *State) scan(in Input, sc Scan, now time.Time, out *Outcome) {
 	subject := risk.Subject{Visitor: sc.Visitor, Network: sc.Network}
-	out.Verdict, out.Rule = s.verdict(in, sc, subject, now)
+	at := in.counted(now)
+	out.Verdict, out.Rule = s.verdict(in, sc, subject, at, now)
 	s.Counts[out.Verdict]++
 	if out.Verdict.Redirected() && !in.Historical { // where history was led, only its producer knows
 		out.Target = s.Current
@@ -273,7 +288,7 @@ func (s *State) scan(in Input, sc Scan, now time.Time, out *Outcome) {
 		s.accept(in, sc, now, out)
 	}
 	if !in.Historical && out.Verdict.Counted() {
-		for _, f := range s.watch.Count(s.Def.Rules, subject, in.ID, now) {
+		for _, f := range s.watch.Count(s.Def.Rules, subject, in.ID, at, now) {
 			s.fired(f, out)
 		}
 		if s.watch.Len() > 2*s.swept+64 {
@@ -286,7 +301,7 @@ func (s *State) scan(in Input, sc Scan, now time.Time, out *Outcome) {
 // verdict decides, in the order of the documentation: what the scanner
 // declares itself to be, then the code's state, then the visitor's lock, then
 // caps and room.
-func (s *State) verdict(in Input, sc Scan, subject risk.Subject, now time.Time) (Verdict, string) {
+func (s *State) verdict(in Input, sc Scan, subject risk.Subject, at, now time.Time) (Verdict, string) {
 	if sc.Class == Preview || sc.Class == Bot {
 		return sc.Class, sc.ClassRule
 	}
@@ -308,45 +323,64 @@ func (s *State) verdict(in Input, sc Scan, subject risk.Subject, now time.Time) 
 	case StatusFull:
 		return Full, "capacity"
 	}
-	if s.duplicate(sc, now) {
+	if s.duplicate(sc, at, now) {
 		return Duplicate, "dedupe"
 	}
 	return Accepted, ""
 }
 
+// counted is the time that windows and rates go by.
+func (in *Input) counted(now time.Time) time.Time {
+	if in.Spooled.IsZero() {
+		return now
+	}
+	return in.Spooled
+}
+
 // duplicate reports whether the same visitor was led by the same picture
-// within the code's dedupe window, and notes this scan.
-func (s *State) duplicate(sc Scan, now time.Time) bool {
+// within the code's dedupe window, before or after, and notes this scan. One
+// that was decided longer ago than the window is forgotten.
+func (s *State) duplicate(sc Scan, at, now time.Time) bool {
 	window := s.Def.Dedupe.Duration()
 	if window == 0 || sc.Visitor == "" {
 		return false
 	}
 	if s.recent == nil {
-		s.recent = make(map[string]int64)
+		s.recent = make(map[string]seen)
 	}
 	key := sc.Visitor + " " + sc.Picture
-	last, seen := s.recent[key]
-	if seen && now.UnixMilli()-last <= window.Milliseconds() {
+	last, ok := s.recent[key]
+	ok = ok && !last.forgotten(window, now)
+	apart := at.UnixMilli() - last.at
+	if ok && max(apart, -apart) <= window.Milliseconds() {
 		return true
 	}
 	if len(s.recent) >= 1024 && len(s.recent)&(len(s.recent)-1) == 0 {
 		s.forgetRecent(now)
 	}
-	s.recent[key] = now.UnixMilli()
+	if !ok || apart > 0 {
+		last.at = at.UnixMilli()
+	}
+	s.recent[key] = seen{at: last.at, lag: now.UnixMilli() - last.at}
 	return false
+}
+
+// forgotten reports whether a scan was decided longer ago than a window.
+func (last seen) forgotten(window time.Duration, now time.Time) bool {
+	return now.UnixMilli()-last.at-last.lag > window.Milliseconds()
 }
 
 // forgetRecent drops what lies outside the dedupe window.
 func (s *State) forgetRecent(now time.Time) {
-	for k, at := range s.recent {
-		if now.UnixMilli()-at > s.Def.Dedupe.Duration().Milliseconds() {
+	for k, last := range s.recent {
+		if last.forgotten(s.Def.Dedupe.Duration(), now) {
 			delete(s.recent, k)
 		}
 	}
 }
 
 func (s *State) accept(in Input, sc Scan, now time.Time, out *Outcome) {
-	at := now
+	at := in.counted(now)
 	if in.Historical {
 		at = in.At
 	}
@@ -371,7 +405,7 @@ func (s *State) accept(in Input, sc Scan, now time.Time, out *Outcome) {
 	if t := s.target(s.Current); t != nil {
 		t.Scans++
 		if !t.Joined {
-			t.arrive(now)
+			t.arrive(at)
 			s.warn(t, in.ID, now, out)
 		}
 	}
@@ -412,7 +446,7 @@ func (s *State) member(in Input, m Member, now time.Time, out *Outcome) {
 	switch m.Kind {
 	case Joined:
 		t.Members++
-		t.arrive(now)
+		t.arrive(in.counted(now))
 	case Left:
 		t.Members--
 	case Snapshot:

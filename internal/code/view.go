@@ -88,6 +88,7 @@ type Saved struct {
 	First        *First            `json:"first,omitempty"`
 	Visitors     []uint64          `json:"visitors,omitempty"`
 	Recent       map[string]int64  `json:"recent,omitempty"`
+	RecentLag    map[string]int64  `json:"recent_lag,omitempty"` // ms, where not 0
 	Watch        []risk.Entry      `json:"watch,omitempty"`
 }
 
@@ -96,8 +97,20 @@ type Saved struct {
 func (s *State) Save() Saved {
 	sv := Saved{
 		Def: s.Def, Status: s.Status, ExpiredBy: s.ExpiredBy, ExpiresAt: s.ExpiresAt, RenewalDueAt: s.RenewalDueAt, Reminded: s.Reminded,
-		Current: s.Current, Consumed: s.Consumed, Counts: maps.Clone(s.Counts), First: s.First, LastAccepted: s.LastAccepted, Recent: maps.Clone(s.recent),
+		Current: s.Current, Consumed: s.Consumed, Counts: maps.Clone(s.Counts), First: s.First, LastAccepted: s.LastAccepted,
 		Watch: s.watch.Export(), Visitors: slices.Sorted(maps.Keys(s.visitors)),
+	}
+	if s.recent != nil {
+		sv.Recent = make(map[string]int64, len(s.recent))
+	}
+	for k, last := range s.recent {
+		sv.Recent[k] = last.at
+		if last.lag != 0 {
+			if sv.RecentLag == nil {
+				sv.RecentLag = make(map[string]int64)
+			}
+			sv.RecentLag[k] = last.lag
+		}
 	}
 	for _, t := range s.Targets {
 		t.Recent = slices.Clone(t.Recent)
@@ -110,7 +123,13 @@ func (s *State) Save() Saved {
 func Restore(sv Saved) *State {
 	s := &State{
 		Def: sv.Def, Status: sv.Status, ExpiredBy: sv.ExpiredBy, ExpiresAt: sv.ExpiresAt, RenewalDueAt: sv.RenewalDueAt, Reminded: sv.Reminded,
-		Current: sv.Current, Consumed: sv.Consumed, Counts: sv.Counts, Targets: sv.Targets, First: sv.First, LastAccepted: sv.LastAccepted, recent: sv.Recent,
+		Current: sv.Current, Consumed: sv.Consumed, Counts: sv.Counts, Targets: sv.Targets, First: sv.First, LastAccepted: sv.LastAccepted,
+	}
+	if sv.Recent != nil {
+		s.recent = make(map[string]seen, len(sv.Recent))
+	}
+	for k, at := range sv.Recent {
+		s.recent[k] = seen{at: at, lag: sv.RecentLag[k]}
 	}
 	if s.Counts == nil {
 		s.Counts = make(map[Verdict]int64)

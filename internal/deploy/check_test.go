@@ -186,6 +186,22 @@ func pauseOf(container corev1.Container) time.Duration {
 	return 0
 }
 
+// spool checks that what can be written to is a gateway's spool, with room for as much as it may hold and a piece kept aside.
+func (c *checker) spool(w workload, m corev1.VolumeMount, v *corev1.EmptyDirVolumeSource) {
+	set := c.o.settings(w.template.Spec.Containers[0])
+	most, err := strconv.ParseInt(set["--spool-bytes"], 10, 64)
+	switch {
+	case !strings.HasPrefix(set["--spool-dir"], m.MountPath+"/"):
+		c.failf("%s: the volume %s is no spool's", w.name, m.Name)
+	case m.ReadOnly:
+		c.failf("%s: the volume %s cannot be written to", w.name, m.Name)
+	case err != nil || v.SizeLimit == nil || v.SizeLimit.Value() < most+most/8:
+		c.failf("%s: the volume %s needs a sizeLimit an eighth above --spool-bytes=%s, else its pod is evicted", w.name, m.Name, set["--spool-bytes"])
+	case v.Medium != "":
+		c.failf("%s: the volume %s is memory, not a disk", w.name, m.Name)
+	}
+}
+
 // volumes checks that what is mounted is there, is a secret that is written about, is read by the program, and the reverse.
 func (c *checker) volumes(w workload) {
 	spec, container := w.template.Spec, w.template.Spec.Containers[0]
@@ -198,6 +214,10 @@ func (c *checker) volumes(w workload) {
 			continue
 		}
 		mounted[m.Name] = true
+		if empty := spec.Volumes[i].EmptyDir; empty != nil {
+			c.spool(w, m, empty)
+			continue
+		}
 		if !m.ReadOnly {
 			c.failf("%s: the volume %s can be written to", w.name, m.Name)
 		}

@@ -73,7 +73,7 @@ func TestPodsRun(t *testing.T) {
 		if status, body := get(t, "http://"+p.addr+p.workload.template.Annotations["prometheus.io/path"]); status != http.StatusOK || !strings.Contains(body, "go_goroutines") {
 			t.Errorf("%s: what Prometheus scrapes is %d %.80q", p.name, status, body)
 		}
-		p.writesNothing()
+		p.writesNothingElse()
 		p.fits()
 	}
 	for _, p := range pods {
@@ -199,6 +199,7 @@ type pod struct {
 	container corev1.Container
 	cmd       *exec.Cmd
 	addr      string // where it listens; empty when it ended before it did
+	volume    string // that it may write to; empty: none
 	ended     chan struct{}
 	err       error
 
@@ -218,7 +219,8 @@ func (c *cluster) start(w workload) *pod {
 	c.t.Helper()
 	container := w.template.Spec.Containers[0]
 	p := &pod{t: c.t, name: w.name, workload: w, container: container, ended: make(chan struct{})}
-	mounts := c.mount(w)
+	mounts, volume := c.mount(w)
+	p.volume = volume
 	told := func(value string) string { return mounts.Replace(value) }
 
 	args := slices.Clone(container.Args)
@@ -293,9 +295,9 @@ func groups(s *corev1.PodSecurityContext) (list []uint32) {
 	return list
 }
 
-// mount lays the secrets out as a kubelet does: root's files, which the group of the pod may read, behind two links. It returns what
-// makes of a path in the pod one on this machine.
-func (c *cluster) mount(w workload) *strings.Replacer {
+// mount lays the volumes out as a kubelet does: secrets are root's files, which the group of the pod may read, behind two links. It returns what
+// makes of a path in the pod one on this machine, and the volume that can be written to.
+func (c *cluster) mount(w workload) (told *strings.Replacer, volume string) {
 	c.t.Helper()
 	spec := w.template.Spec
 	var paths []string
@@ -305,6 +307,13 @@ func (c *cluster) mount(w workload) *strings.Replacer {
 		dir, err := os.MkdirTemp(c.dir, w.name+"-"+m.Name+"-")
 		if err != nil {
 			c.t.Fatal(err)
+		}
+		if spec.Volumes[i].EmptyDir != nil { // anybody in the pod may write to it
+			if err := os.Chmod(dir, 0o777); err != nil {
+				c.t.Fatal(err)
+			}
+			paths, volume = append(paths, m.MountPath+"/", dir+"/"), dir+"/"
+			continue
 		}
 		err = errors.Join(os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "..first"), 0o755), os.Symlink("..first", filepath.Join(dir, "..data")))
 		for _, item := range secret.Items {
@@ -325,7 +334,7 @@ func (c *cluster) mount(w workload) *strings.Replacer {
 		}
 		paths = append(paths, m.MountPath+"/", dir+"/")
 	}
-	return strings.NewReplacer(paths...)
+	return strings.NewReplacer(paths...), volume
 }
 
 // read keeps what the pod says and finds the address it listens on.
@@ -380,10 +389,11 @@ func (p *pod) ends(most time.Duration) {
 	p.t.Logf("%s ended after %s", p.name, time.Since(begun).Round(time.Millisecond))
 }
 
-// writesNothing: a read-only root file system is enough.
-func (p *pod) writesNothing() {
+// writesNothingElse: a read-only root file system is enough, beside its volume.
+func (p *pod) writesNothingElse() {
 	p.t.Helper()
 	files, err := openForWriting(p.cmd.Process.Pid)
+	files = slices.DeleteFunc(files, func(name string) bool { return p.volume != "" && strings.HasPrefix(name, p.volume) })
 	if err != nil || len(files) > 0 {
 		p.t.Errorf("%s has open for writing: %v, %v", p.name, files, err)
 	}

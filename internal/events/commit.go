@@ -65,7 +65,16 @@ type Item struct {
 	Event   *Event       `json:"event"`
 	Verdict code.Verdict `json:"verdict,omitzero"` // scans
 	Rule    string       `json:"rule,omitzero"`
+	Spooled time.Time    `json:"spooled,omitzero"` // when a gateway spooled it, if it did and that is believed
 	Target  *int         `json:"target,omitempty"` // scans: where it was led
+}
+
+// Counted is the time that windows go by: when the item was spooled, else At.
+func (it *Item) Counted() time.Time {
+	if it.Spooled.IsZero() {
+		return it.At
+	}
+	return it.Spooled
 }
 
 // Dead is an event that went to HUOMA_DLQ.

@@ -52,7 +52,7 @@ func record(t testing.TB) *Commit {
 			c.Alerts = append(c.Alerts, e)
 		case *Scan:
 			target := i
-			c.Items = append(c.Items, Item{Seq: uint64(i), Idx: i, At: at, Event: e, Verdict: code.Locked, Rule: "frequency", Target: &target})
+			c.Items = append(c.Items, Item{Seq: uint64(i), Idx: i, At: at, Spooled: at.Add(-time.Hour), Event: e, Verdict: code.Locked, Rule: "frequency", Target: &target})
 		default:
 			c.Items = append(c.Items, Item{Seq: uint64(i), At: at, Event: e})
 		}

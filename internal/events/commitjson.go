@@ -151,6 +151,7 @@ func (w *writer) item(it *Item) {
 	w.int(int64(it.Idx))
 	w.raw(`,"at":`)
 	w.time(it.At)
+	w.optTime(`,"spooled":`, it.Spooled)
 	w.raw(`,"event":`)
 	w.event(&it.Event)
 	w.optText(`,"verdict":`, string(it.Verdict))

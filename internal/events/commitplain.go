@@ -188,6 +188,7 @@ func (p *plain) item(it *Item) {
 	it.Idx = int(p.whole())
 	p.exact(`,"at":`)
 	it.At = p.stamp()
+	p.optStamp(`,"spooled":`, &it.Spooled)
 	p.exact(`,"event":`)
 	if p.lost {
 		return

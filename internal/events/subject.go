@@ -27,6 +27,7 @@ const (
 	HeaderPlace       = "Huoma-Place"    // dead letter: partition/sequence/index
 	HeaderProducer    = "Huoma-Producer" // gateway record: the gateway's instance
 	HeaderRecord      = "Huoma-Record"   // gateway record: its number, from 1, in that instance and partition
+	HeaderSpooled     = "Huoma-Spooled"  // gateway record: when it was written into the gateway's spool, as SpooledTime
 	HeaderImport      = "Huoma-Import"   // ledger of imports: the import that wrote the entry
 	HeaderChunk       = "Huoma-Chunk"    // ledger of imports: its number for what it announces at once
 	HeaderCloses      = "Huoma-Closes"   // ledger of imports: sequences of the announcements closed, with commas

@@ -23,10 +23,11 @@ func TestScansOnTheirWayHoldTheirPlace(t *testing.T) {
 	s := code.New(def)
 	m := newMirror()
 	m.define(id, &def, now)
+	held := int64(0)
 	room := func(want int, when string) {
 		t.Helper()
 		got := 0
-		for got < 10 && m.admit(id, now) {
+		for got < 10 && m.admit(id, now, held) {
 			got++
 		}
 		if got != want {
@@ -51,6 +52,17 @@ func TestScansOnTheirWayHoldTheirPlace(t *testing.T) {
 	room(2, "nothing was heard of them")
 	m.view(id, s.View(), 9)
 	room(2, "more were decided than wait")
-	m.restore(id, s.Save(), now)
+	m.restore(id, s.Save(), now, false)
 	room(2, "after a new start from the snapshot")
+
+	held = forEver
+	now = now.Add(time.Hour)
+	room(0, "they are in the spool")
+	m.restore(id, s.Save(), now, true)
+	room(0, "and stay there over a new start of the mirror")
+	held = now.Unix()
+	now = now.Add(pendingLife)
+	room(0, "the spool is empty, and what was in it may still be decided")
+	now = now.Add(time.Second)
+	room(2, "nothing was heard of them")
 }

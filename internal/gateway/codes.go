@@ -136,7 +136,10 @@ func (g *Gateway) edit(ctx context.Context, id token.CodeID, typ, ifMatch string
 		if err != nil {
 			return err
 		}
-		_, err = g.opts.Backend.UpdateDefinition(ctx, def.ID, b, rev)
+		err = g.ask(ctx, g.opts.Limits.Store, func(ctx context.Context) error {
+			_, err := g.opts.Backend.UpdateDefinition(ctx, def.ID, b, rev)
+			return err
+		})
 		if errors.Is(err, events.ErrConflict) {
 			continue
 		}

@@ -20,15 +20,24 @@ var (
 	errNotStored = errors.New("the event could not be stored")
 )
 
+// What cannot be done while the log is away.
+var (
+	errFull = errors.New("the spool is full")
+	errAway = errors.New("NATS cannot be reached")
+)
+
 // flusher makes events durable by group commit. Callers add events to the
 // batch that is filling and wait for it; one goroutine takes the batch, stores
 // it as one record a partition (more when one would be too large), releases
 // everybody who waited, and takes the next, which filled meanwhile.
 //
+// Durable is stored in the log or, when the log does not take them, written
+// into the spool and synced; see spooling.
+//
 // Records are numbered from 1 without gaps per (producer, partition), so that
-// a worker can tell a repeated record and a missing one. After a failure it is
-// unknown which records were stored, so their numbers are never used again:
-// the flusher goes on under a new producer name, from 1.
+// a worker can tell a repeated record. A record that was neither
+// stored nor spooled may have been stored all the same, so its number is never
+// used again: the flusher goes on under a new producer name, from 1.
 type flusher struct {
 	records  Records
 	limits   Limits
@@ -36,7 +45,10 @@ type flusher struct {
 	observe  func(flushed)
 	log      *slog.Logger
 	producer string
-	numbers  []uint64 // last used, by partition
+	numbers  []uint64      // last used, by partition
+	spool    *spooling     // nil: none
+	ended    chan struct{} // closed when run has ended
+	stopping chan struct{}
 
 	mu      sync.Mutex
 	filling *batch
@@ -52,6 +64,7 @@ type flushed struct {
 	events, records int
 	bytes           int
 	took            time.Duration
+	spooled         bool
 	err             error
 }
 
@@ -62,12 +75,24 @@ type batch struct {
 	bytes  int
 	done   chan struct{}
 	err    error
+
+	spooled bool // when done: it is in the spool, not in the log
 }
 
 // part is a partition's share: JSON arrays, all but the last closed.
 type part struct {
-	full [][]byte
-	open []byte
+	full []payload
+	open payload
+}
+
+type payload struct {
+	json   []byte
+	events int
+}
+
+// all closes the last array.
+func (p *part) all() []payload {
+	return append(p.full, payload{append(p.open.json, ']'), p.open.events})
 }
 
 func newBatch() *batch { return &batch{parts: make(map[int]*part, 1), done: make(chan struct{})} }
@@ -76,6 +101,7 @@ func newFlusher(records Records, partitions int, instance string, limits Limits,
 	return &flusher{
 		records: records, limits: limits, name: instance, producer: instance, observe: observe, log: log,
 		numbers: make([]uint64, partitions), filling: newBatch(), wake: make(chan struct{}, 1),
+		ended: make(chan struct{}), stopping: make(chan struct{}),
 	}
 }
 
@@ -121,34 +147,41 @@ func (f *flusher) add(list ...encoded) (*batch, error) {
 }
 
 func (p *part) add(event []byte, most int) {
-	if p.open != nil && len(p.open)+len(event)+2 > most {
-		p.full = append(p.full, append(p.open, ']'))
-		p.open = nil
+	if p.open.json != nil && len(p.open.json)+len(event)+2 > most {
+		p.full = p.all()
+		p.open = payload{}
 	}
-	if p.open == nil {
-		p.open = make([]byte, 0, max(len(event)+2, 4<<10))
-		p.open = append(p.open, '[')
+	if p.open.json == nil {
+		p.open.json = make([]byte, 0, max(len(event)+2, 4<<10))
+		p.open.json = append(p.open.json, '[')
 	} else {
-		p.open = append(p.open, ',')
+		p.open.json = append(p.open.json, ',')
 	}
-	p.open = append(p.open, event...)
+	p.open.json = append(p.open.json, event...)
+	p.open.events++
 }
 
 // store queues list and waits until it is stored durably, or ctx ends: the
 // events may then be stored all the same.
 func (f *flusher) store(ctx context.Context, list ...encoded) error {
+	_, err := f.keep(ctx, list...)
+	return err
+}
+
+// keep is store, and says whether the events are in the spool.
+func (f *flusher) keep(ctx context.Context, list ...encoded) (spooled bool, err error) {
 	if len(list) == 0 {
-		return nil
+		return false, nil
 	}
 	b, err := f.add(list...)
 	if err != nil {
-		return err
+		return false, err
 	}
 	select {
 	case <-b.done:
-		return b.err
+		return b.spooled, b.err
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", errNotStored, context.Cause(ctx))
+		return false, fmt.Errorf("%w: %w", errNotStored, context.Cause(ctx))
 	}
 }
 
@@ -162,7 +195,10 @@ func (f *flusher) queued() int {
 // stop lets nothing in any more; run ends when what is queued has been dealt with.
 func (f *flusher) stop() {
 	f.mu.Lock()
-	f.stopped = true
+	if !f.stopped {
+		f.stopped = true
+		close(f.stopping)
+	}
 	f.mu.Unlock()
 	select {
 	case f.wake <- struct{}{}:
@@ -173,6 +209,7 @@ func (f *flusher) stop() {
 // run flushes until stop. Storing is bounded by Limits.Store a flush and does
 // not depend on any caller.
 func (f *flusher) run() {
+	defer close(f.ended)
 	reason := "idle"
 	for {
 		f.mu.Lock()
@@ -199,28 +236,63 @@ func (f *flusher) run() {
 		f.bytes -= b.bytes
 		f.mu.Unlock()
 		reason = "next"
+		f.pause(b)
+	}
+}
+
+// pause lets the replay keep ahead of what is spooled meanwhile.
+func (f *flusher) pause(b *batch) {
+	if !b.spooled {
+		return
+	}
+	select {
+	case <-time.After(f.spool.pace(len(b.parts))):
+	case <-f.stopping:
 	}
 }
 
 func (f *flusher) flush(b *batch, reason string) {
 	var records []events.Record
+	used := make(map[int]uint64, len(b.parts))
 	for partition, p := range b.parts {
-		for _, payload := range append(p.full, append(p.open, ']')) {
+		used[partition] = f.numbers[partition]
+		for _, l := range p.all() {
 			f.numbers[partition]++
-			records = append(records, events.Record{Partition: partition, Payload: payload, Producer: f.producer, Number: f.numbers[partition]})
+			records = append(records, events.Record{
+				Partition: partition, Payload: l.json, Producer: f.producer, Number: f.numbers[partition], Events: l.events,
+			})
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), f.limits.Store)
 	begun := time.Now()
-	err := f.records.AppendRecords(ctx, records)
-	took := time.Since(begun)
-	cancel()
-	if err != nil {
-		f.log.Error("events not stored", "events", b.events, "records", len(records), "err", err)
+	spooled, err := f.put(records)
+	switch {
+	case err == nil:
+	case errors.Is(err, errFull):
+		for partition, n := range used { // none of them is anywhere
+			f.numbers[partition] = n
+		}
+	default:
 		f.producer = f.name + "-" + ulid.Make().String()
 		clear(f.numbers)
-		b.err = fmt.Errorf("%w: %w", errNotStored, err)
 	}
-	f.observe(flushed{reason: reason, events: b.events, records: len(records), bytes: b.bytes, took: took, err: err})
+	if err != nil {
+		f.log.Error("events not stored", "events", b.events, "records", len(records), "err", err)
+		if b.err = err; !errors.Is(err, errFull) {
+			b.err = fmt.Errorf("%w: %w", errNotStored, err)
+		}
+	}
+	b.spooled = spooled
+	f.observe(flushed{reason: reason, events: b.events, records: len(records), bytes: b.bytes, took: time.Since(begun), spooled: spooled, err: err})
 	close(b.done)
+}
+
+// put makes records durable. After errFull none of them is stored or ever
+// will be; after another error any may be.
+func (f *flusher) put(records []events.Record) (spooled bool, err error) {
+	if f.spool != nil {
+		return f.spool.put(records)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), f.limits.Store)
+	defer cancel()
+	return false, f.records.AppendRecords(ctx, records)
 }

@@ -181,7 +181,7 @@ func (g *Gateway) loadSnapshot(ctx context.Context, partition int) (step, seq ui
 			g.log.Error("code of a snapshot passed over", "code", s.Codes[i].Def.ID, "err", err)
 			continue
 		}
-		g.mirror.restore(id, s.Codes[i], now)
+		g.mirror.restore(id, s.Codes[i], now, g.held[partition].Load() == forEver)
 		s.Codes[i] = code.Saved{} // its windows may be large
 	}
 	return s.Step, s.CommitSeq, nil
@@ -190,6 +190,12 @@ func (g *Gateway) loadSnapshot(ctx context.Context, partition int) (step, seq ui
 // applyCommit takes over what a step decided.
 func (g *Gateway) applyCommit(c *events.Commit) {
 	now := g.now()
+	if c.Partition >= 0 && c.Partition < len(g.commits) {
+		defer func() {
+			g.commits[c.Partition].decided.Store(c.Time.UnixMilli())
+			g.letGoOf(c.Partition)
+		}()
+	}
 	decided := make(map[string]int) // of the scans let in here
 	for i := range c.Items {
 		e := c.Items[i].Event
@@ -202,7 +208,7 @@ func (g *Gateway) applyCommit(c *events.Commit) {
 		}
 		if c.Items[i].Verdict == code.Accepted {
 			if id, err := token.ParseCodeID(e.Subject); err == nil {
-				g.mirror.accepted(id, d.Visitor, cmp.Or(d.Tracking, strconv.Itoa(d.Variant)), c.Items[i].At)
+				g.mirror.accepted(id, d.Visitor, cmp.Or(d.Tracking, strconv.Itoa(d.Variant)), c.Items[i].Counted())
 			}
 		}
 	}

@@ -43,7 +43,9 @@ type Gateway struct {
 	outbox  outbox
 	forged  forgedCounts
 	alerts  *alertRing
-	behind  atomic.Int64 // feeds that are still catching up
+	held    []atomic.Int64 // by partition, see mirror.admit
+	commits []commitTimes  // by partition
+	behind  atomic.Int64   // feeds that are still catching up
 
 	stop    context.CancelFunc // ends Run
 	stopped context.Context
@@ -73,6 +75,9 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: register metrics: %w", err)
 	}
 	g.flusher = newFlusher(o.Backend, o.Partitions, g.instance, o.Limits, o.Log, g.metrics.flushed)
+	if err := g.useSpool(o.Spool); err != nil {
+		return nil, err
+	}
 	g.stopped, g.stop = context.WithCancel(context.Background())
 	if g.listener, err = net.Listen("tcp", o.Addr); err != nil {
 		return nil, fmt.Errorf("gateway: cannot listen on %s: %w: free the port or choose another with --addr", o.Addr, err)
@@ -112,7 +117,8 @@ func (g *Gateway) newID(now time.Time) string {
 // requests in flight end, stores what is queued, and returns everything that
 // went wrong. It may be called once.
 //
-//	listener ─► server ─► handlers ─► flusher ─► log
+//	listener ─► server ─► handlers ─► flusher ─► log ◄─ replay ◄─ spool
+//	                                         └── while the log is away ──┘
 //	                 mirror ◄─ definitions, commits    alerts ◄─ alert feed
 func (g *Gateway) Run(ctx context.Context) error {
 	if g.running.Swap(true) {
@@ -144,6 +150,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.publishForged(g.flusher.store)
 		g.flusher.stop()
 	})
+	if s := g.flusher.spool; s != nil {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		group.Add(func() error { s.replay(ctx); return nil }, func(error) {
+			s.finish(g.flusher.ended)
+			cancel()
+		})
+	}
 	_ = group.Run() // every actor keeps its own error
 	g.errMu.Lock()
 	defer g.errMu.Unlock()
@@ -200,7 +213,7 @@ func (g *Gateway) tick(ctx context.Context) {
 		case <-forged.C:
 			g.publishForged(g.flusher.store)
 		case <-repair.C:
-			if !g.caughtUp() {
+			if !g.caughtUp() || !g.opts.Backend.Connected() || g.spooled().Records > 0 {
 				continue
 			}
 			if err := g.repair(ctx); err != nil && ctx.Err() == nil {

@@ -149,7 +149,7 @@ func TestMirrorDecidesLikeTheWorker(t *testing.T) {
 		}
 		// A gateway that starts now, from a snapshot, sees the same.
 		fresh := newMirror()
-		fresh.restore(id, s.Save(), now)
+		fresh.restore(id, s.Save(), now, false)
 		for _, visitor := range []string{"", "a", "b"} {
 			for _, network := range []string{"", "x"} {
 				who := risk.Subject{Visitor: visitor, Network: network}
@@ -170,13 +170,16 @@ func TestRecordsAreCutAtTheirSize(t *testing.T) {
 		p.add(event, 1000)
 	}
 	total := 0
-	for _, payload := range append(p.full, append(p.open, ']')) {
-		if len(payload) > 1000 {
-			t.Errorf("a record of %d bytes", len(payload))
+	for _, l := range p.all() {
+		if len(l.json) > 1000 {
+			t.Errorf("a record of %d bytes", len(l.json))
 		}
 		var list []any
-		if err := json.Unmarshal(payload, &list); err != nil {
+		if err := json.Unmarshal(l.json, &list); err != nil {
 			t.Fatal(err)
+		}
+		if l.events != len(list) {
+			t.Errorf("%d events, said to be %d", len(list), l.events)
 		}
 		total += len(list)
 	}

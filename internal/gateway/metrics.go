@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,9 @@ type metrics struct {
 	flushEvents  prometheus.Histogram
 	flushRecords prometheus.Histogram
 	flushTook    prometheus.Histogram
+	spooled      prometheus.Counter
+	replayed     prometheus.Counter
+	refused      prometheus.Counter
 	requests     *prometheus.HistogramVec // by route class and status class
 }
 
@@ -46,6 +50,9 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		flushRecords: histogram("flush_records", "Records in a flush.", prometheus.ExponentialBuckets(1, 2, 9)),
 		flushTook:    histogram("flush_seconds", "Time to store a flush durably.", seconds),
 		requests:     prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "huoma_gateway_request_seconds", Help: "Time to answer, by class of route and of status.", Buckets: seconds}, []string{"route", "status"}),
+		spooled:      counter("spooled_events_total", "Events written into the spool, as the log did not take them."),
+		replayed:     counter("replayed_events_total", "Events of the spool stored in the log."),
+		refused:      counter("spool_refused_events_total", "Events refused because the spool was full."),
 		scans:        make(map[code.Verdict]prometheus.Counter),
 	}
 	for _, v := range code.Verdicts {
@@ -56,9 +63,20 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		scans, m.produced, m.auth, m.repaired, m.panics, m.dropped, m.flushes, m.flushFailed, m.flushEvents, m.flushRecords, m.flushTook, m.requests,
+		m.spooled, m.replayed, m.refused,
+		gauge("spool_events", "Events in the spool.", func() float64 { return float64(g.spooled().Events) }),
+		gauge("spool_bytes", "Bytes of the spool's folder, damaged pieces included.", func() float64 { return float64(g.spooled().Bytes) }),
+		gauge("spool_max_bytes", "Bytes the spool's folder may come to; 0: there is no spool.", func() float64 { return float64(g.spooled().Most) }),
+		gauge("spool_oldest_seconds", "Age of the oldest event in the spool; 0: there is none.", func() float64 {
+			if oldest := g.spooled().Oldest; !oldest.IsZero() {
+				return max(0, g.now().Sub(oldest).Seconds())
+			}
+			return 0
+		}),
+		gauge("spool_damaged", "Pieces of the spool that could not be read since this start.", func() float64 { return float64(g.spooled().Damaged) }),
 		gauge("queued_events", "Events waiting to be stored.", func() float64 { return float64(g.flusher.queued()) }),
 		gauge("mirror_codes", "Codes held in memory.", func() float64 { return float64(g.mirror.size.Load()) }),
-		gauge("ready", "1 when caught up with the log and connected.", func() float64 {
+		gauge("ready", "1 when caught up with the log and able to store or spool.", func() float64 {
 			if g.ready() == nil {
 				return 1
 			}
@@ -77,6 +95,12 @@ func (m *metrics) flushed(f flushed) {
 	m.flushEvents.Observe(float64(f.events))
 	m.flushRecords.Observe(float64(f.records))
 	m.flushTook.Observe(f.took.Seconds())
+	switch {
+	case f.spooled:
+		m.spooled.Add(float64(f.events))
+	case errors.Is(f.err, errFull):
+		m.refused.Add(float64(f.events))
+	}
 	if f.err != nil {
 		m.flushFailed.Inc()
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -134,7 +135,10 @@ func (g *Gateway) create(ctx context.Context, s *stored) (*stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = g.opts.Backend.CreateDefinition(ctx, s.Def.ID, b)
+	err = g.ask(ctx, g.opts.Limits.Store, func(ctx context.Context) error {
+		_, err := g.opts.Backend.CreateDefinition(ctx, s.Def.ID, b)
+		return err
+	})
 	if errors.Is(err, events.ErrExists) {
 		was, _, err := g.load(ctx, s.Def.ID)
 		switch {
@@ -153,8 +157,22 @@ func (g *Gateway) create(ctx context.Context, s *stored) (*stored, error) {
 	return s, g.take(s)
 }
 
+// ask calls the bucket of definitions, for no longer than limit, and not at all
+// while there is no connection.
+func (g *Gateway) ask(ctx context.Context, limit time.Duration, call func(context.Context) error) error {
+	if !g.opts.Backend.Connected() {
+		return errAway
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return call(ctx)
+}
+
 // unavailable is for a failed call to the bucket: logged here, not told.
 func (g *Gateway) unavailable(err error) error {
+	if errors.Is(err, errAway) {
+		return err // the log says so once
+	}
 	g.log.Error("the definitions cannot be reached", "err", err)
 	return fmt.Errorf("%w: %w", errNotStored, err)
 }

@@ -117,8 +117,9 @@ func (m *mirror) view(id token.CodeID, v code.View, decided int) {
 	e.state = next
 }
 
-// restore takes over a code of a worker's snapshot, with its locks.
-func (m *mirror) restore(id token.CodeID, saved code.Saved, now time.Time) {
+// restore takes over a code of a worker's snapshot, with its locks. Scans on
+// their way may be in it, unless they are held: in the spool.
+func (m *mirror) restore(id token.CodeID, saved code.Saved, now time.Time, held bool) {
 	def := saved.Def
 	st := code.Restore(saved)
 	view, locks := pack(st.View()), st.Locks(now)
@@ -127,7 +128,10 @@ func (m *mirror) restore(id token.CodeID, saved code.Saved, now time.Time) {
 	defer s.mu.Unlock()
 	e := m.entry(s, id)
 	newer := e.def
-	e.def, e.state, e.heard, e.locks, e.pending = intern(&def), view, view.revision, nil, 0
+	e.def, e.state, e.heard, e.locks = intern(&def), view, view.revision, nil
+	if !held {
+		e.pending = 0
+	}
 	if newer != nil && newer.Revision > def.Revision {
 		e.foretell(newer, now)
 		e.def = newer
@@ -184,7 +188,8 @@ func (m *mirror) accepted(id token.CodeID, visitor, picture string, at time.Time
 	if e.recent == nil {
 		e.recent = make(map[string]int64, 1)
 	}
-	e.recent[visitor+" "+picture] = at.UnixMilli()
+	key := visitor + " " + picture
+	e.recent[key] = max(e.recent[key], at.UnixMilli()) // one that was spooled may be older
 	if n := len(e.recent); n >= 16 && n&(n-1) == 0 {
 		for k, last := range e.recent {
 			if at.UnixMilli()-last > e.def.Dedupe.Duration().Milliseconds() {
@@ -320,7 +325,10 @@ func (m *mirror) decide(id token.CodeID, class code.Verdict, classRule string, w
 // admit counts a scan that was accepted here against the code's cap, together
 // with those still on their way to the worker: a crowd at one gateway finds no
 // more doors open than there are scans left. It reports false when none is.
-func (m *mirror) admit(id token.CodeID, now time.Time) bool {
+// Scans on their way count until the worker has decided them, or for
+// pendingLife from the last of them or from held (Unix seconds) on, whichever is later:
+// those in the spool are on their way for as long as it takes.
+func (m *mirror) admit(id token.CodeID, now time.Time, held int64) bool {
 	s := m.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -329,7 +337,7 @@ func (m *mirror) admit(id token.CodeID, now time.Time) bool {
 		return false
 	}
 	second := uint32(now.Unix()) // until the year 2106
-	if e.pending > 0 && second-min(e.pendingAt, second) > uint32(pendingLife/time.Second) {
+	if e.pending > 0 && now.Unix()-max(int64(e.pendingAt), held) > int64(pendingLife/time.Second) {
 		e.pending = 0
 	}
 	if e.def.MaxScans > 0 && e.state.consumed+int64(e.pending) >= e.def.MaxScans {

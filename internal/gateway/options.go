@@ -59,7 +59,8 @@ type Backend interface {
 	DefinitionFeed
 	CommitFeed
 	AlertFeed
-	Connected() bool
+	Connected() bool // must not block
+	MaxPayload() int // bytes of a message, headers included; 0: unknown
 }
 
 // Options configure a Gateway. Backend, Keyring and an API key are required.
@@ -72,7 +73,8 @@ type Options struct {
 
 	Keyring    *token.Keyring
 	Backend    Backend
-	Partitions int // of the installation; default 1
+	Spool      Spool // takes events while the log does not; nil: callers get 503 then
+	Partitions int   // of the installation; default 1
 
 	TrustedProxies      []netip.Prefix // whose X-Forwarded-For is believed
 	AllowPrivateTargets bool           // let targets lead into private networks
@@ -94,6 +96,9 @@ type Limits struct {
 	Body         int64         // an admin request's body
 	BatchBody    int64         // the body of a mint of many and of events
 	Store        time.Duration // how long storing may take before callers get 503
+	Direct       time.Duration // with a spool: how long storing may take before it takes over
+	Lookup       time.Duration // how long a definition may be asked for
+	Replay       time.Duration // with a spool: how long it is replayed at the end, while the log takes it
 	ReadHeader   time.Duration
 	Read         time.Duration
 	Idle         time.Duration
@@ -103,7 +108,8 @@ type Limits struct {
 }
 
 // StopsWithin bounds how long a gateway with these limits takes to end once it is told to: requests in flight, then the
-// flush under way, the one that fills meanwhile and the counts of forged scans.
+// flush under way, the one that fills meanwhile and the counts of forged scans. With a spool, a flush takes Direct at most, and what
+// is spooled may take Replay.
 func (l Limits) StopsWithin() time.Duration {
 	l = l.withDefaults()
 	return l.Drain + 3*l.Store
@@ -131,6 +137,9 @@ func (l Limits) withDefaults() Limits {
 		l.BatchBody = 16 << 20
 	}
 	span(&l.Store, 5*time.Second)
+	span(&l.Direct, time.Second)
+	span(&l.Lookup, time.Second)
+	span(&l.Replay, 5*time.Second)
 	span(&l.ReadHeader, 5*time.Second)
 	span(&l.Read, 60*time.Second)
 	span(&l.Idle, 2*time.Minute)

@@ -46,6 +46,7 @@ var titles = map[string]string{
 	"nothing_to_renew": "The code does not run out", "bad_link": "The link is not valid", "link_expired": "The link has run out",
 	"private_target": "The target leads into a private network", "unregistered_domain": "The target's domain is not registered",
 	"bad_cursor": "The cursor is not one of ours", "unknown_profile": "There is no such profile", "bad_csv": "The CSV cannot be read",
+	"log_away": "The log is away", "spool_full": "The spool is full",
 	"shutting_down": "The service is stopping",
 }
 

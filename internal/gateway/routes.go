@@ -169,6 +169,10 @@ func (g *Gateway) asProblem(err error, row route) *Problem {
 		return problem(http.StatusServiceUnavailable, "busy", "too many events wait to be stored: try again in a moment").retry(time.Second)
 	case errors.Is(err, errStopping):
 		return problem(http.StatusServiceUnavailable, "shutting_down", "the service is stopping: try again in a moment").retry(time.Second)
+	case errors.Is(err, errFull):
+		return spoolFull()
+	case errors.Is(err, errAway):
+		return problem(http.StatusServiceUnavailable, "log_away", "NATS cannot be reached, and this needs it: known codes are scanned meanwhile; try again in a moment").retry(5 * time.Second)
 	case errors.Is(err, errNotStored): // logged where it happened
 		return problem(http.StatusServiceUnavailable, "not_stored", "nothing was lost on your side: send it again").retry(time.Second)
 	}

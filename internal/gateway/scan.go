@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -39,7 +41,7 @@ func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 	a, ok := g.mirror.decide(picture.Code, s.class, s.classRule, risk.Subject{Visitor: s.data.Visitor, Network: s.data.Network}, s.data.Tracking, s.at)
 	if !ok {
 		if _, found, err := g.find(r.Context(), picture.Code); err != nil {
-			return err
+			return g.refuse(w, r, g.asProblem(g.unavailable(err), route{pattern: "/s/{token}"}))
 		} else if found {
 			a, ok = g.mirror.decide(picture.Code, s.class, s.classRule, risk.Subject{Visitor: s.data.Visitor, Network: s.data.Network}, s.data.Tracking, s.at)
 		}
@@ -47,8 +49,9 @@ func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return g.refuse(w, r, problem(http.StatusNotFound, "unknown_code", "the code is not known here: it may belong to another installation"))
 	}
+	partition := events.Partition(s.code, g.opts.Partitions)
 	capped := a.verdict == code.Accepted && a.def.MaxScans > 0
-	if capped && !g.mirror.admit(picture.Code, s.at) {
+	if capped && !g.mirror.admit(picture.Code, s.at, g.held[partition].Load()) {
 		a, capped = verdict{verdict: code.Capped, rule: "max_scans", def: a.def}, false
 	}
 	s.complete(a)
@@ -56,11 +59,15 @@ func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := g.flusher.store(r.Context(), encoded{partition: events.Partition(s.code, g.opts.Partitions), json: json}); err != nil {
+	spooled, err := g.flusher.keep(r.Context(), encoded{partition: partition, json: json})
+	if err != nil {
 		if capped && r.Context().Err() == nil { // one that does not wait may be stored all the same
 			g.mirror.dismiss(picture.Code)
 		}
 		return g.refuse(w, r, g.asProblem(err, route{pattern: "/s/{token}"}))
+	}
+	if spooled && a.verdict == code.Accepted { // it is a while until the worker says so
+		g.mirror.accepted(picture.Code, s.data.Visitor, cmp.Or(s.data.Tracking, strconv.Itoa(s.data.Variant)), s.at)
 	}
 	g.metrics.scans[a.verdict].Inc()
 	setVerdict(w.Header(), s.id, a.verdict, a.rule)

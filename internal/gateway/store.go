@@ -117,7 +117,12 @@ func (g *Gateway) take(s *stored) error {
 // load returns a code's stored definition and its revision in the bucket, and
 // nil when there is none.
 func (g *Gateway) load(ctx context.Context, id string) (*stored, uint64, error) {
-	b, rev, err := g.opts.Backend.Definition(ctx, id)
+	var b []byte
+	var rev uint64
+	err := g.ask(ctx, g.opts.Limits.Lookup, func(ctx context.Context) (err error) {
+		b, rev, err = g.opts.Backend.Definition(ctx, id)
+		return err
+	})
 	if errors.Is(err, events.ErrNotFound) {
 		return nil, 0, nil
 	}

@@ -77,7 +77,7 @@ var layers = []Layer{
 	},
 	{
 		Name:     "adapters",
-		Packages: []string{"internal/natsjs/...", "internal/chstore/..."},
+		Packages: []string{"internal/natsjs/...", "internal/chstore/...", "internal/spool"},
 		Imports:  []string{"domain", "events", "schemas"},
 		Third:    Third{Not: servers},
 		Why:      "an adapter speaks one technology for everybody: it knows the wire contract, no service, no other adapter and no server",

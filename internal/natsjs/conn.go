@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -39,7 +40,7 @@ var (
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("the connection to NATS is closed")
 	// ErrTooLarge: the message is larger than the server takes.
-	ErrTooLarge = errors.New("message is too large for NATS")
+	ErrTooLarge = fmt.Errorf("%w for NATS", events.ErrTooLarge)
 	// ErrOldServer: the server is older than MinServerVersion.
 	ErrOldServer = errors.New("NATS server is too old")
 )
@@ -62,6 +63,7 @@ type Conn struct {
 	addr string // for messages, without credentials
 
 	closed chan struct{}
+	up     atomic.Bool // there is a server at the other end
 
 	mu        sync.Mutex
 	lost      chan struct{} // closed at the next disconnect
@@ -91,6 +93,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.up.Store(true) // before anything can say otherwise
 	if c.nc, err = nats.Connect(o.URL, opts...); err != nil {
 		return nil, c.connectError(err)
 	}
@@ -125,6 +128,7 @@ func (c *Conn) options(o Options) ([]nats.Option, error) {
 		nats.ReconnectBufSize(-1),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			c.mu.Lock()
+			c.up.Store(false)
 			close(c.lost)
 			c.lost = make(chan struct{})
 			c.mu.Unlock()
@@ -134,8 +138,16 @@ func (c *Conn) options(o Options) ([]nats.Option, error) {
 			}
 			c.log.Warn("disconnected, trying to reconnect", "cause", err)
 		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) { c.log.Info("reconnected", "server", nc.ConnectedAddr()) }),
-		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			c.up.Store(true)
+			c.log.Info("reconnected", "server", nc.ConnectedAddr())
+		}),
+		nats.ClosedHandler(func(*nats.Conn) {
+			c.up.Store(false)
+			close(c.closed)
+		}),
+		// A server that takes nothing off its wire for so long is as good as gone.
+		nats.FlusherTimeout(ackTimeout),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 			if s != nil {
 				c.log.Error("subscription", "subject", s.Subject, "cause", err)
@@ -169,8 +181,9 @@ func (c *Conn) connectError(err error) error {
 	return fmt.Errorf("%w at %s (%w): check --nats-url", ErrUnreachable, c.addr, err)
 }
 
-// Connected reports whether there is a server at the other end now.
-func (c *Conn) Connected() bool { return c.nc.IsConnected() }
+// Connected reports whether there is a server at the other end now. It does
+// not block, not even while a write to a server that hangs does.
+func (c *Conn) Connected() bool { return c.up.Load() }
 
 // MaxPayload is the most bytes the server takes as one message, headers included.
 func (c *Conn) MaxPayload() int { return int(c.nc.MaxPayload()) }

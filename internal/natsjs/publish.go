@@ -39,6 +39,9 @@ func (c *Conn) AppendRecords(ctx context.Context, records []events.Record) error
 			},
 			Data: r.Payload,
 		}
+		if !r.Spooled.IsZero() {
+			m.Header[events.HeaderSpooled] = []string{events.SpooledTime(r.Spooled)}
+		}
 		if err := c.checkSize(what, m); err != nil {
 			return err
 		}

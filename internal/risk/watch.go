@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/huoma/huoma/internal/code/span"
 )
 
 // Subject is what a scan offers to the scopes. An empty field is not watched.
@@ -50,13 +52,15 @@ type Hit struct {
 }
 
 // Entry is the window of one (rule, key). Its fields are exported so that a
-// snapshot can carry it.
+// snapshot can carry it. It has the scans with the newest times, at most
+// Limit of them; scans may come late, and then they are put where they belong.
 type Entry struct {
 	Rule  string `json:"rule"`
 	Scope Scope  `json:"scope"`
 	Key   string `json:"key,omitempty"`
 	Ring  []Hit  `json:"ring,omitempty"` // at most Limit, oldest first from Head
 	Head  int    `json:"head,omitempty"` // index of the oldest when the ring is full
+	Lag   int64  `json:"lag,omitempty"`  // nanoseconds from the newest time in Ring to when a scan was last counted
 	Until int64  `json:"until,omitempty"`
 	Lock  bool   `json:"lock,omitempty"` // Until is a lock, not just the rule's quiet time
 }
@@ -97,10 +101,17 @@ func (w *Watch) Blocked(rules []Rule, s Subject, now time.Time) (Block, bool) {
 	return worst, found
 }
 
-// Count adds one counted scan at now and returns the rules it fires, in the
-// order of rules. While a firing is in force its rule does not fire again for
-// that key, though scans keep counting.
-func (w *Watch) Count(rules []Rule, s Subject, id string, now time.Time) []Firing {
+// Count adds one scan, of the time at, that is counted at now, and returns the
+// rules it fires, in the order of rules. While a firing is in force its rule
+// does not fire again for that key, though scans keep counting.
+//
+// at is now, or earlier for a scan that comes late; now never runs backwards.
+// A window holds the scans with the newest times; of equal ones, those counted
+// later are newer. A rule fires when the scan is among the Limit newest, there
+// are as many, and the newest and the oldest of them are no further apart than
+// the window. A window in which nothing was counted for longer than its length, by now,
+// begins anew.
+func (w *Watch) Count(rules []Rule, s Subject, id string, at, now time.Time) []Firing {
 	var fired []Firing
 	for _, r := range rules {
 		key, ok := s.key(r.Scope)
@@ -108,8 +119,13 @@ func (w *Watch) Count(rules []Rule, s Subject, id string, now time.Time) []Firin
 			continue
 		}
 		e := w.entry(r, key)
-		oldest, full := e.add(Hit{At: now.UnixNano(), ID: strings.Clone(id)}, r.Limit)
-		if !full || now.UnixNano()-oldest > int64(r.Window) || now.UnixNano() < e.Until {
+		if e.stale(now, r.Window) {
+			e.Ring, e.Head = nil, 0
+		}
+		oldest, full := e.add(Hit{At: at.UnixNano(), ID: strings.Clone(id)}, r.Limit)
+		newest := e.newest()
+		e.Lag = now.UnixNano() - newest
+		if !full || newest-oldest > int64(r.Window) || now.UnixNano() < e.Until {
 			continue
 		}
 		e.Until = now.Add(r.For.Duration()).UnixNano()
@@ -142,8 +158,16 @@ func (w *Watch) entry(r Rule, key string) *Entry {
 	return e
 }
 
+// newest is the newest time in the ring, which is not empty.
+func (e *Entry) newest() int64 { return e.Ring[(e.Head+len(e.Ring)-1)%len(e.Ring)].At }
+
+// stale reports whether nothing was counted for longer than the window.
+func (e *Entry) stale(now time.Time, window span.Span) bool {
+	return len(e.Ring) > 0 && now.UnixNano()-e.Lag-e.newest() > int64(window)
+}
+
 // add puts h into a ring of n and returns the time of the oldest scan kept and
-// whether the ring is full.
+// whether the ring is full of which h is one.
 func (e *Entry) add(h Hit, n int) (oldest int64, full bool) {
 	if len(e.Ring) > n || (len(e.Ring) < n && e.Head != 0) { // the rule's limit was changed
 		e.Ring = e.ordered()
@@ -151,6 +175,20 @@ func (e *Entry) add(h Hit, n int) (oldest int64, full bool) {
 		if len(e.Ring) > n {
 			e.Ring = slices.Clone(e.Ring[len(e.Ring)-n:])
 		}
+	}
+	if len(e.Ring) > 0 && h.At < e.newest() {
+		e.Ring, e.Head = e.ordered(), 0
+		i := len(e.Ring)
+		for i > 0 && e.Ring[i-1].At > h.At {
+			i--
+		}
+		if e.Ring = slices.Insert(e.Ring, i, h); len(e.Ring) > n {
+			e.Ring = slices.Delete(e.Ring, 0, 1)
+			if i == 0 { // it is older than the n that are there
+				return 0, false
+			}
+		}
+		return e.Ring[0].At, len(e.Ring) == n
 	}
 	if len(e.Ring) < n {
 		e.Ring = append(e.Ring, h)
@@ -206,7 +244,8 @@ func sortUnlocks(list []Unlock) {
 // returns the locks that end because no rule stands behind them any more (the
 // rule is gone, or does not lock, or has another scope). Windows of rules that
 // are gone are forgotten. A rule that was changed starts from what the old one
-// still saw: at most its limit of scans, none older than its window. So what
+// still saw: at most its limit of scans, none older than its window (which lies
+// as far back as its newest scan was late). So what
 // Sweep forgot makes no difference to a wider window, and Change to the same
 // rules changes nothing.
 func (w *Watch) Change(from, to []Rule, now time.Time) []Unlock {
@@ -223,15 +262,18 @@ func (w *Watch) Change(from, to []Rule, now time.Time) []Unlock {
 			delete(w.entries, k)
 			continue
 		}
-		if i < 0 {
+		if i < 0 || from[i] == to[j] { // late scans may still meet what a change would forget
 			continue
 		}
 		if from[i].Action != to[j].Action {
 			e.Until = 0 // the quiet time of a dry run does not hold back the lock that follows it
 		}
 		e.Ring, e.Head = slices.DeleteFunc(e.ordered(), func(h Hit) bool {
-			return now.UnixNano()-h.At > int64(from[i].Window)
+			return now.UnixNano()-e.Lag-h.At > int64(from[i].Window)
 		}), 0
+		if len(e.Ring) == 0 {
+			e.Lag = 0
+		}
 		if len(e.Ring) == 0 && !e.Lock && now.UnixNano() >= e.Until {
 			delete(w.entries, k)
 		}
@@ -266,7 +308,7 @@ func (w *Watch) Locks(now time.Time) []Block {
 }
 
 // Sweep forgets keys that can no longer change a decision: no lock or quiet
-// time in force and the newest scan older than the rule's window. Keys of
+// time in force and nothing counted for longer than the rule's window. Keys of
 // rules that no longer exist go when their lock has ended. When it is called
 // does not change what Count or Blocked will say.
 func (w *Watch) Sweep(rules []Rule, now time.Time) {
@@ -276,8 +318,7 @@ func (w *Watch) Sweep(rules []Rule, now time.Time) {
 		}
 		i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == k.rule && r.Scope == k.scope })
 		if i >= 0 && len(e.Ring) > 0 {
-			newest := e.Ring[(e.Head+len(e.Ring)-1)%len(e.Ring)].At
-			if now.UnixNano()-newest <= int64(rules[i].Window) {
+			if !e.stale(now, rules[i].Window) {
 				continue
 			}
 		}

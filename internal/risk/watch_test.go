@@ -19,7 +19,7 @@ func rule(limit int, window time.Duration) Rule {
 
 func countAll(w *Watch, rules []Rule, s Subject, at ...time.Duration) (fired []Firing) {
 	for i, d := range at {
-		fired = append(fired, w.Count(rules, s, fmt.Sprintf("e%d", i+1), after(d))...)
+		fired = append(fired, w.Count(rules, s, fmt.Sprintf("e%d", i+1), after(d), after(d))...)
 	}
 	return fired
 }
@@ -139,7 +139,7 @@ func TestScopes(t *testing.T) {
 	var w Watch
 	var got []string
 	for i, s := range []Subject{{}, {Visitor: "a", Network: "n"}, {Visitor: "b", Network: "n"}, {Network: "n"}, {Visitor: "b"}} {
-		for _, f := range w.Count(rules, s, fmt.Sprint(i), t0) {
+		for _, f := range w.Count(rules, s, fmt.Sprint(i), t0, t0) {
 			got = append(got, fmt.Sprintf("%d:%s:%s", i, f.Rule.ID, f.Key))
 		}
 	}
@@ -189,7 +189,7 @@ func TestChangeOfRules(t *testing.T) {
 			if _, ok := w.Blocked(row.to, s, after(time.Second)); ok != row.locked || len(w.Locks(after(time.Second))) != map[bool]int{true: 1}[row.locked] {
 				t.Errorf("blocked = %v, locks = %v, want %v", ok, w.Locks(after(time.Second)), row.locked)
 			}
-			if got := w.Count(row.to, s, "n", after(time.Second)); len(got) != row.next {
+			if got := w.Count(row.to, s, "n", after(time.Second), after(time.Second)); len(got) != row.next {
 				t.Errorf("next scan fires %+v, want %d", got, row.next)
 			}
 		})
@@ -199,7 +199,7 @@ func TestChangeOfRules(t *testing.T) {
 		dry := changed(func(r *Rule) { r.Action = ActionDryRun })
 		countAll(&w, dry, s, 0, 0, 0)
 		w.Change(dry, []Rule{r}, t0)
-		if got := w.Count([]Rule{r}, s, "n", t0); len(got) != 1 {
+		if got := w.Count([]Rule{r}, s, "n", t0, t0); len(got) != 1 {
 			t.Errorf("fired %+v", got)
 		}
 	})
@@ -208,7 +208,7 @@ func TestChangeOfRules(t *testing.T) {
 		countAll(&w, []Rule{r}, s, 0, 11*time.Second)
 		wide := changed(func(r *Rule) { r.Window = span.Span(time.Hour) })
 		w.Change([]Rule{r}, wide, after(11*time.Second))
-		if got := w.Count(wide, s, "n", after(11*time.Second)); len(got) != 0 {
+		if got := w.Count(wide, s, "n", after(11*time.Second), after(11*time.Second)); len(got) != 0 {
 			t.Errorf("fired %+v", got)
 		}
 	})
@@ -275,5 +275,51 @@ func TestValidate(t *testing.T) {
 				t.Errorf("got %v, want an error on %s", e, row.field)
 			}
 		})
+	}
+}
+
+// Scans that come late, all at once, count when they were made.
+func TestLateScans(t *testing.T) {
+	const s, min = time.Second, time.Minute
+	rules := []Rule{rule(5, 30*s)}
+	now := after(time.Hour)
+	for _, row := range []struct {
+		name string
+		at   []time.Duration
+		want []time.Duration // of the scans that fire it
+	}{
+		{"five over ten minutes are no five at once", []time.Duration{0, 2 * min, 4 * min, 6 * min, 8 * min, 10 * min}, nil},
+		{"five at once are", []time.Duration{0, 2 * min, 2*min + s, 2*min + 2*s, 2*min + 3*s, 2*min + 4*s}, []time.Duration{2*min + 4*s}},
+		{"the other gateway's come first", []time.Duration{9 * min, 10 * min, 1 * min, 2 * min, 3 * min, 4 * min, 5 * min}, nil},
+		{"and fill a gap", []time.Duration{min, min + 10*s, min + 20*s, min + 30*s, min + 15*s}, []time.Duration{min + 15*s}},
+		{"one older than the five newest fires nothing", []time.Duration{min, min + s, min + 2*s, min + 3*s, 10 * min, min + 4*s}, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var w Watch
+			var got []time.Duration
+			for i, d := range row.at {
+				for _, f := range w.Count(rules, Subject{Visitor: "v"}, fmt.Sprint(i), after(d), now) {
+					got = append(got, d)
+					if !f.At.Equal(now) || !f.Until.Equal(now.Add(10*time.Minute)) {
+						t.Errorf("fired at %v until %v, want from now on", f.At, f.Until)
+					}
+				}
+			}
+			if !slices.Equal(got, row.want) {
+				t.Errorf("fired by %v, want %v", got, row.want)
+			}
+		})
+	}
+}
+
+// A definition that comes between, with the same rules, makes no difference
+// to scans that come late.
+func TestSameRulesForgetNothing(t *testing.T) {
+	var w Watch
+	rules := []Rule{rule(3, 30*time.Second)}
+	countAll(&w, rules, Subject{Visitor: "v"}, 0, 25*time.Second)
+	w.Change(rules, rules, after(40*time.Second))
+	if got := w.Count(rules, Subject{Visitor: "v"}, "late", after(26*time.Second), after(41*time.Second)); len(got) != 1 {
+		t.Errorf("fired %+v, want the rule", got)
 	}
 }

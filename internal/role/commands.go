@@ -22,6 +22,8 @@ type GatewayCommand struct {
 	TrustedProxies      string   `name:"trusted-proxies" help:"Networks whose X-Forwarded-For is believed, separated by commas."`
 	RegisteredDomains   []string `name:"registered-domains" help:"Domains that profiles which ask for it may lead to, separated by commas."`
 	AllowPrivateTargets bool     `name:"allow-private-targets" help:"Let targets lead into private networks."`
+	SpoolDir            string   `help:"Folder for events that NATS does not take for now, this gateway's own; an empty value turns it off, and callers get 503 then." default:"./data/spool"`
+	SpoolBytes          int64    `help:"Most bytes of that folder." default:"268435456"`
 }
 
 func (c *GatewayCommand) logging() Logging { return c.Logging }
@@ -32,6 +34,13 @@ func (c *GatewayCommand) Run(ctx context.Context, log *slog.Logger) error {
 	keys, err := keyring(c.Keyring)
 	if err != nil {
 		return err
+	}
+	spool, err := OpenSpool(c.SpoolDir, c.SpoolBytes, log)
+	if err != nil {
+		return err
+	}
+	if spool != nil {
+		defer spool.Close()
 	}
 	registry := newRegistry()
 	health, err := NewHealth(c.Addr, registry, (&readiness{}).check)
@@ -52,7 +61,8 @@ func (c *GatewayCommand) Run(ctx context.Context, log *slog.Logger) error {
 	defer conn.Close()
 	g, err := Gateway{
 		Conn: conn, Partitions: inst.Partitions, Keyring: keys, Addr: health.Addr(), PublicURL: c.PublicURL, APIKey: c.APIKey, APIKeyFile: c.APIKeyFile,
-		TrustedProxies: c.TrustedProxies, RegisteredDomains: c.RegisteredDomains, AllowPrivateTargets: c.AllowPrivateTargets, Log: log, Registry: registry,
+		TrustedProxies: c.TrustedProxies, RegisteredDomains: c.RegisteredDomains, AllowPrivateTargets: c.AllowPrivateTargets, Spool: spool,
+		Log: log, Registry: registry,
 	}.New()
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/huoma/huoma/internal/gateway"
 	"github.com/huoma/huoma/internal/natsjs"
+	"github.com/huoma/huoma/internal/spool"
 	"github.com/huoma/huoma/internal/token"
 	"github.com/huoma/huoma/internal/visit"
 )
@@ -26,6 +27,7 @@ type Gateway struct {
 	TrustedProxies      string // prefixes, separated by commas
 	RegisteredDomains   []string
 	AllowPrivateTargets bool
+	Spool               *spool.Spool // nil: none; the caller closes it after Run
 
 	Log      *slog.Logger
 	Registry *prometheus.Registry
@@ -54,9 +56,13 @@ func (r Gateway) New() (*gateway.Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--trusted-proxies: %w", err)
 	}
-	return gateway.New(gateway.Options{
+	o := gateway.Options{
 		Addr: r.Addr, PublicURL: r.PublicURL, APIKey: r.APIKey, APIKeyFile: r.APIKeyFile, Keyring: r.Keyring, Backend: r.Conn,
 		Partitions: r.Partitions, TrustedProxies: proxies, RegisteredDomains: r.RegisteredDomains, AllowPrivateTargets: r.AllowPrivateTargets,
 		Log: r.Log, Registry: r.Registry,
-	})
+	}
+	if r.Spool != nil {
+		o.Spool = r.Spool
+	}
+	return gateway.New(o)
 }

@@ -22,6 +22,10 @@ const (
 	// oldest after its own time, which is at most newest ahead of its arrival,
 	// so no repeat can come later than that, history aside.
 	remember = oldest + newest + time.Hour
+	// longest is how long ago a record may have been spooled for its time to be
+	// believed, and how old a producer's event may be on arrival that way: no
+	// longer than its repeats are told.
+	longest = remember - newest
 	// softCommit is the size at which a step is ended. Estimates err upward, so a
 	// record stays well below the 1 MB that a server takes by default.
 	softCommit = 640 << 10
@@ -144,7 +148,8 @@ func (t *Transform) run(b *builder, m events.Message, items []events.Read, first
 }
 
 // record takes a gateway's record. Its number makes a repeat plain, however
-// late it comes.
+// late it comes. What was spooled counts at the time it was, if that is no
+// later than the broker's and not longest ago.
 func (t *Transform) record(b *builder, m events.Message, in *input, first int, end events.Place, finish func() bool) bool {
 	producer := m.Get(events.HeaderProducer)
 	number, err := strconv.ParseUint(m.Get(events.HeaderRecord), 10, 64)
@@ -156,6 +161,9 @@ func (t *Transform) record(b *builder, m events.Message, in *input, first int, e
 	if err != nil {
 		t.deadError(b, m, 0, m.Data, err)
 		return finish()
+	}
+	if at, ok := events.ParseSpooled(m.Get(events.HeaderSpooled)); ok && at.Before(m.At) && m.At.Sub(at) <= longest {
+		m.Spooled = at
 	}
 	if number <= t.producers[producer] {
 		t.totals.Repeated += int64(len(items))
@@ -210,7 +218,7 @@ func (t *Transform) one(b *builder, m events.Message, idx int, item events.Read,
 		t.totals.Repeated++
 		return
 	}
-	out := events.Item{Seq: m.Seq, Idx: idx, At: m.At, Event: e}
+	out := events.Item{Seq: m.Seq, Idx: idx, At: m.At, Spooled: m.Spooled, Event: e}
 	switch {
 	case isForged:
 		t.totals.Forged++
@@ -249,8 +257,14 @@ func (t *Transform) refused(m events.Message, e *events.Event, kind string) (eve
 		return events.CodeWrongSubject, "events of this type are published by Huoma itself"
 	}
 	if !e.Historical {
-		switch age := m.At.Sub(e.Time); {
-		case age > oldest:
+		at := m.At
+		if !m.Spooled.IsZero() {
+			at = m.Spooled
+		}
+		scan, isScan := e.Data.(*events.Scan)
+		own := kind == events.KindGateway && isScan && scan.Answered != "" // told from its repeats by the record's number
+		switch age := at.Sub(e.Time); {
+		case age > oldest, !own && m.At.Sub(e.Time) > longest:
 			return events.CodeTooOld, "the event is dated more than 24 h ago; history carries \"historical\": true"
 		case age < -newest:
 			return events.CodeTooNew, "the event is dated more than 5 min ahead; set the producer's clock"
@@ -306,7 +320,7 @@ func (t *Transform) define(b *builder, m events.Message, idx int, e *events.Even
 		events.TypeCodeMinted: code.Minted, events.TypeCodeChanged: code.Changed,
 		events.TypeCodeRenewed: code.Renewed, events.TypeCodeRevoked: code.Revoke,
 	}[e.Type]
-	in := code.Input{ID: e.ID, At: e.Time, Define: &code.Define{Kind: kind, Def: def.Definition}}
+	in := code.Input{ID: e.ID, At: e.Time, Spooled: m.Spooled, Define: &code.Define{Kind: kind, Def: def.Definition}}
 	out := s.Apply(in, m.At)
 	t.effects(b, m, idx, s, e.Tenant, out)
 	return !out.Stale
@@ -348,7 +362,7 @@ func (t *Transform) scan(b *builder, m events.Message, idx int, e *events.Event,
 		}
 	}
 	s := t.codes[e.Subject]
-	out := s.Apply(code.Input{ID: e.ID, At: e.Time, Historical: e.Historical, Scan: &in}, m.At)
+	out := s.Apply(code.Input{ID: e.ID, At: e.Time, Spooled: m.Spooled, Historical: e.Historical, Scan: &in}, m.At)
 	item.Verdict, item.Rule = out.Verdict, out.Rule
 	if led := out.Target; led >= 0 {
 		item.Target = &led
@@ -369,7 +383,7 @@ func (t *Transform) hide(visitor, openID *string) {
 // other takes members and conversions.
 func (t *Transform) other(b *builder, m events.Message, idx int, e *events.Event) {
 	s := t.codes[e.Subject]
-	in := code.Input{ID: e.ID, At: e.Time, Historical: e.Historical}
+	in := code.Input{ID: e.ID, At: e.Time, Spooled: m.Spooled, Historical: e.Historical}
 	switch d := e.Data.(type) {
 	case *events.Member:
 		t.hide(&d.Visitor, &d.OpenID)

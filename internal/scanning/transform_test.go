@@ -332,6 +332,7 @@ func workload(t *rapid.T) []events.Message {
 		d.MaxScans = int64(rapid.IntRange(0, 12).Draw(t, "cap"))
 		d.Targets = []code.Target{{N: 0, URL: "https://example.com/0", Capacity: 4}, {N: 1, URL: "https://example.com/1", Capacity: 3}}
 		d.RenewalEvery = span.Span(2 * time.Hour)
+		d.Dedupe = span.Span(rapid.SampledFrom([]time.Duration{0, 15 * time.Second}).Draw(t, "dedupe"))
 	}
 	defs := []code.Definition{definition("c1", small), definition("c2", small)}
 	list := []events.Message{record(tb, seq, number, now, minted(defs[0]), minted(defs[1]))}
@@ -347,7 +348,12 @@ func workload(t *rapid.T) []events.Message {
 			for j := range rapid.IntRange(1, 8).Draw(t, "scans") {
 				batch = append(batch, scanBy(fmt.Sprintf("g%d.%d", i, j), id, visitor, now))
 			}
-			list = append(list, record(tb, seq, number, now, batch...))
+			m := record(tb, seq, number, now, batch...)
+			if rapid.Bool().Draw(t, "spooled") {
+				late := rapid.SampledFrom([]time.Duration{-time.Second, time.Millisecond, 10 * time.Second, 40 * time.Second, time.Hour, 26 * time.Hour}).Draw(t, "late")
+				m = spooled(m, now.Add(-late))
+			}
+			list = append(list, m)
 		case 2:
 			list = append(list, published(tb, seq, "member", now, event(events.TypeMemberJoined, fmt.Sprintf("j%d", i%7), id, now, &events.Member{Target: target(i % 3)})))
 		case 3:
