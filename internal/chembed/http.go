@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/huoma/huoma/internal/listen"
 )
 
 const (
@@ -50,16 +52,16 @@ func newHTTPHandler(ctx context.Context, eng *engine, id identity, log *slog.Log
 	return h, err
 }
 
-// server is an HTTP server for h, which its caller starts and shuts down.
-func (h *httpHandler) server() *http.Server {
-	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: handshakeTimeout,
-		IdleTimeout:       keepAlive,
-		MaxHeaderBytes:    maxRequestHeader,
-		BaseContext:       func(net.Listener) context.Context { return h.base },
-		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
-	}
+// httpLimits are those of the HTTP listener. How long a body and a result may take are settings of each query, as in ClickHouse.
+var httpLimits = listen.Limits{
+	Connections: 4096, ReadHeader: handshakeTimeout, Read: -1, Write: -1, Idle: keepAlive, HeaderBytes: maxRequestHeader, HeaderFields: 1000,
+}
+
+// server is an HTTP server for h on ln, which its caller starts and shuts down.
+func (h *httpHandler) server(ln *listen.Listener) *http.Server {
+	s := ln.Server(h, h.log)
+	s.BaseContext = func(net.Listener) context.Context { return h.base }
+	return s
 }
 
 // close waits for the requests that run, also those whose connections the server no longer knows, and ends the sessions.

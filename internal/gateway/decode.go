@@ -30,8 +30,13 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, types ...strin
 	if v := r.Header.Get("Content-Encoding"); v != "" && !strings.EqualFold(v, "identity") {
 		return nil, "", problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body as it is, without a content encoding").at("Content-Encoding")
 	}
-	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	var large *http.MaxBytesError
+	if r.ContentLength > most {
+		w.Header().Set("Connection", "close") // else net/http would read some of it
+		err = &http.MaxBytesError{Limit: most}
+	} else {
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	}
 	switch {
 	case errors.As(err, &large):
 		return nil, "", problem(http.StatusRequestEntityTooLarge, "body_too_large", "at most %d bytes are taken", most).at("body")

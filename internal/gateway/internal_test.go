@@ -339,6 +339,7 @@ func TestPanicIsAProblem(t *testing.T) {
 	var log bytes.Buffer
 	g := &Gateway{log: slog.New(slog.NewTextHandler(&log, nil)), mirror: newMirror()}
 	g.flusher = newFlusher(nil, 1, "x", Limits{}, g.log, nil)
+	g.admission = newAdmission(Limits{}.withDefaults())
 	var err error
 	if g.metrics, err = newMetrics(prometheus.NewRegistry(), g); err != nil {
 		t.Fatal(err)

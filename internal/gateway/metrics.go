@@ -54,9 +54,21 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "huoma_gateway_" + name, Help: help}, f)
 	}
+	counted := func(name, help string, f func() float64, labels prometheus.Labels) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "huoma_gateway_" + name, Help: help, ConstLabels: labels}, f)
+	}
+	overload := func(class string, p *pool) prometheus.Collector {
+		return counted("overloaded_total", "Requests refused because there was no place for them, by class.", func() float64 { return float64(p.refused.Load()) }, prometheus.Labels{"class": class})
+	}
 	for _, c := range []prometheus.Collector{
 		scans, m.produced, m.auth, m.repaired, m.panics, m.dropped, m.flushes, m.flushFailed, m.flushEvents, m.flushRecords, m.flushTook, m.requests,
 		gauge("queued_events", "Events waiting to be stored.", func() float64 { return float64(g.flusher.queued()) }),
+		gauge("scans_in_flight", "Scans that have a place.", func() float64 { return float64(g.admission.scans.in.Load()) }),
+		gauge("scans_let_in", "Scans that are let in at a time, as many as the log keeps up with.", func() float64 { return float64(g.admission.scans.limit.Load()) }),
+		gauge("connections", "Connections open.", func() float64 { n, _, _ := g.listener.Counts(); return float64(n) }),
+		counted("connections_evicted_total", "Connections in no request that were closed for newer ones.", func() float64 { _, n, _ := g.listener.Counts(); return float64(n) }, nil),
+		counted("connections_refused_total", "Connections for which there was no place.", func() float64 { _, _, n := g.listener.Counts(); return float64(n) }, nil),
+		overload("scan", g.admission.scans), overload("bulk", g.admission.bulk), overload("other", g.admission.others), overload("stream", g.admission.streams),
 		gauge("mirror_codes", "Codes held in memory.", func() float64 { return float64(g.mirror.size.Load()) }),
 		gauge("ready", "1 when caught up with the log and connected.", func() float64 {
 			if g.ready() == nil {

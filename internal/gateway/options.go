@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/listen"
 	"github.com/huoma/huoma/internal/token"
 )
 
@@ -93,10 +94,13 @@ type Limits struct {
 	RecordBytes  int           // a record is cut at this size
 	Body         int64         // an admin request's body
 	BatchBody    int64         // the body of a mint of many and of events
+	Bodies       int64         // bytes of all bodies under way
 	Store        time.Duration // how long storing may take before callers get 503
-	ReadHeader   time.Duration
-	Read         time.Duration
-	Idle         time.Duration
+	FlushTarget  time.Duration // how long a flush should take; fewer scans are let in while it takes longer
+	LeastScans   int           // scans let in at a time, however long a flush takes
+	MostScans    int           // and however short
+	Streams      int           // open streams of alerts
+	Listener     listen.Limits // connections, timeouts and sizes of headers
 	Drain        time.Duration // how long requests in flight may take at the end
 	Alerts       int           // alerts kept for GET /v1/alerts
 	RepairAfter  time.Duration // age at which an unheard definition change is told again
@@ -130,10 +134,15 @@ func (l Limits) withDefaults() Limits {
 	if l.BatchBody == 0 {
 		l.BatchBody = 16 << 20
 	}
+	if l.Bodies == 0 {
+		l.Bodies = 128 << 20
+	}
+	def(&l.LeastScans, 32)
+	def(&l.MostScans, 4_000) // the rest of QueuedEvents is for what producers publish
+	def(&l.Streams, 256)
 	span(&l.Store, 5*time.Second)
-	span(&l.ReadHeader, 5*time.Second)
-	span(&l.Read, 60*time.Second)
-	span(&l.Idle, 2*time.Minute)
+	span(&l.FlushTarget, 250*time.Millisecond)
+	l.Listener = l.Listener.WithDefaults()
 	span(&l.Drain, 15*time.Second)
 	span(&l.RepairAfter, 30*time.Second)
 	return l
