@@ -130,6 +130,13 @@ var layers = []Layer{
 		Why:      "only allinone knows the embedded servers, so that production roles carry none",
 	},
 	{
+		Name:     "soak",
+		Packages: []string{"internal/soak"},
+		Imports:  []string{"events", "simulator", "command line"},
+		Third:    Third{Not: servers},
+		Why:      "it watches processes from outside, and publishes to them like anybody else",
+	},
+	{
 		Name:     "tools",
 		Packages: []string{"internal/lint", "internal/tour", "internal/deploy"},
 		Third:    none,
