@@ -15,7 +15,7 @@ type metrics struct {
 	auth     prometheus.Counter
 	repaired prometheus.Counter
 	panics   prometheus.Counter
-	dropped  prometheus.Counter // slow readers of the alert stream
+	dropped  *prometheus.CounterVec // readers of the alert stream, by reason
 
 	flushes      *prometheus.CounterVec // by reason
 	flushFailed  prometheus.Counter
@@ -39,7 +39,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		auth:         counter("auth_failures_total", "Admin requests with a missing or wrong API key."),
 		repaired:     counter("definitions_retold_total", "Definition changes told to the log again."),
 		panics:       counter("panics_total", "Requests that ended in a panic."),
-		dropped:      counter("alert_readers_dropped_total", "Readers of the alert stream dropped for being slow."),
+		dropped:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huoma_gateway_alert_readers_dropped_total", Help: "Readers of the alert stream dropped for being slow, by how they were."}, []string{"reason"}),
 		flushes:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huoma_gateway_flushes_total", Help: "Flushes to the log, by why they began."}, []string{"reason"}),
 		flushFailed:  counter("flushes_failed_total", "Flushes that could not be stored."),
 		flushEvents:  histogram("flush_events", "Events in a flush.", prometheus.ExponentialBuckets(1, 2, 15)),

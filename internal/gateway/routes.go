@@ -120,7 +120,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.begin(http.StatusOK)
 	}
-	if len(b) <= writePiece {
+	if len(b) <= writePiece || w.keep { // what is kept open has deadlines of its own
 		return w.ResponseWriter.Write(b)
 	}
 	return w.writeLong(b)

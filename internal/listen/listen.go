@@ -82,6 +82,7 @@ const young = time.Second
 type Listener struct {
 	net.Listener
 	limits Limits
+	young  time.Duration
 
 	open             atomic.Int64
 	evicted, refused atomic.Uint64
@@ -125,7 +126,7 @@ func Listen(addr string, l Limits) (*Listener, error) {
 
 // Wrap bounds a TCP listener that is bound already.
 func Wrap(ln net.Listener, l Limits) *Listener {
-	return &Listener{Listener: ln, limits: l.WithDefaults(), conns: make(map[*conn]struct{})}
+	return &Listener{Listener: ln, limits: l.WithDefaults(), young: young, conns: make(map[*conn]struct{})}
 }
 
 // Server makes the HTTP server for h, to be started with the Listener. What net/http complains of is logged at debug level: it is
@@ -217,7 +218,7 @@ func (l *Listener) makeRoom() int {
 		since int64
 		conn  *conn
 	}
-	latest := time.Now().Add(-young).UnixNano()
+	latest := time.Now().Add(-l.young).UnixNano()
 	var list []idle
 	l.mu.Lock()
 	for c := range l.conns {
