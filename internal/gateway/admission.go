@@ -3,12 +3,16 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 // admission decides who is let in, before any work is done for them. Each class of requests has a pool of places of its own, so
@@ -34,8 +38,6 @@ type admission struct {
 	// Of flushed, which one goroutine calls.
 	slow  int       // flushes one after the other that took longer than the target
 	since time.Time // of the first of them
-
-	page map[string][]byte // for people who are not let in, by language
 }
 
 // Bounds of the pools.
@@ -79,17 +81,19 @@ func (a *admission) of(class string) *pool {
 
 // flushed learns from a flush how many scans the log keeps up with. A scan waits for one flush, or for the rest of one and the next,
 // so what bounds the time of a flush bounds the latency of scans. The time of a flush grows with what is in it, and what is in it is
-// what was let in: too long for half a second, or much too long once, and there are fewer places, in proportion; within half the
-// target, while places were wanting, and there are more. Producers and mints give way first.
-func (a *admission) flushed(took time.Duration, now time.Time) {
+// what was let in. So there are as many places as events would have taken the target, at the speed of this flush: fewer, when flushes
+// took too long for half a second, or one took much too long; more, when it took less than half the target, places were wanting, and
+// this flush shows that more would do. Producers and mints give way first.
+func (a *admission) flushed(events int, took time.Duration, now time.Time) {
+	places := a.scans.limit.Load()
+	fitting := int64(float64(events) * float64(a.target) / float64(max(took, 1)))
 	if took <= a.target {
 		a.slow = 0
 		if took > a.target/2 {
 			return
 		}
-		if a.scans.wanting.Swap(false) {
-			n := a.scans.limit.Load()
-			a.scans.resize(min(n+n/4+8, a.most))
+		if fitting > places && a.scans.wanting.Swap(false) {
+			a.scans.resize(min(places+places/4+8, fitting, a.most))
 		}
 		if n := a.bulk.limit.Load(); n < bulkPlaces && !a.scans.pressed(now) {
 			a.bulk.resize(n + 1)
@@ -107,9 +111,8 @@ func (a *admission) flushed(took time.Duration, now time.Time) {
 		a.bulk.resize(max(n/4, 1))
 		return
 	}
-	n := a.scans.limit.Load()
-	share := min(max(float64(a.target)/float64(took), 0.25), 0.9)
-	a.scans.resize(max(int64(float64(n)*share), a.least))
+	// A disk that stalls once says little: never by more than three quarters.
+	a.scans.resize(max(min(max(fitting, places/4), places*9/10), a.least))
 }
 
 // takeBody sets aside room for a body of so many bytes; -1 is unknown, and at
@@ -265,11 +268,44 @@ func (p *pool) resize(n int64) {
 // errOverloaded is a request that was not let in. Nothing was done for it.
 var errOverloaded = errors.New("there was no place")
 
-// overloaded is what they are told. They come back at different times.
-func overloaded() *Problem {
-	return problem(http.StatusServiceUnavailable, "overloaded", "more is asked for than can be answered: nothing was done, try again in a moment").
-		retry(time.Duration(1+rand.IntN(3)) * time.Second)
+// refusal is what those are told who are not let in. It is made in advance, so that refusing takes next to nothing of what the machine
+// has too little of already.
+type refusal struct {
+	json  answerBody            // for programs
+	pages map[string]answerBody // for people, by language
+	again [3][]string           // Retry-After: they come back at different times
 }
+
+// answerBody is a body and its Content-Length.
+type answerBody struct {
+	body   []byte
+	length []string
+}
+
+func newRefusal() (r refusal, err error) {
+	p := problem(http.StatusServiceUnavailable, "overloaded", "more is asked for than can be answered: nothing was done, try again in a moment")
+	text, err := json.Marshal(p)
+	if err != nil {
+		return r, fmt.Errorf("write problem: %w", err)
+	}
+	r.json = newAnswerBody(text)
+	pages, err := problemPage(p.Code)
+	if err != nil {
+		return r, err
+	}
+	r.pages = make(map[string]answerBody, len(pages))
+	for lang, page := range pages {
+		r.pages[lang] = newAnswerBody(page)
+	}
+	for i := range r.again {
+		r.again[i] = []string{strconv.Itoa(1 + i)}
+	}
+	return r, nil
+}
+
+func newAnswerBody(b []byte) answerBody { return answerBody{b, []string{strconv.Itoa(len(b))}} }
+
+var problemType = []string{"application/problem+json"}
 
 // enter lets a request in, or returns errOverloaded. rec gives the place back when the answer begins, or at the end.
 func (g *Gateway) enter(rec *recorder, r *http.Request, row route) error {
@@ -307,17 +343,20 @@ func (g *Gateway) enter(rec *recorder, r *http.Request, row route) error {
 	return nil
 }
 
-// refuseOverloaded answers who was not let in, at little cost: a scanning person has a page made in advance.
+// refuseOverloaded answers who was not let in: a scanning person with a page, everybody else with the problem.
 func (g *Gateway) refuseOverloaded(rec *recorder, r *http.Request, row route) {
-	p := overloaded()
-	if row.class != "scan" || wantsJSON(r) {
-		p.write(rec)
-		return
+	told, h := &g.refusal, rec.Header()
+	answer := told.json
+	if row.class == "scan" && !wantsJSON(r) {
+		lang := language(r.Header.Get("Accept-Language"))
+		answer = told.pages[lang]
+		pageHeaders(h, lang)
+	} else {
+		h["Content-Type"] = problemType
 	}
-	lang := language(r.Header.Get("Accept-Language"))
-	p.headers(rec.Header())
-	pageHeaders(rec.Header(), lang)
-	body := g.admission.page[lang]
-	rec.WriteHeader(p.Status)
-	_, _ = rec.Write(body) // the client has gone
+	h["Cache-Control"] = noStore
+	h["Retry-After"] = told.again[rand.IntN(len(told.again))]
+	h["Content-Length"] = answer.length
+	rec.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = rec.Write(answer.body) // the client has gone
 }

@@ -39,6 +39,7 @@ type Gateway struct {
 	linkKey  []byte // subkey: renewal links
 
 	admission *admission
+	refusal   refusal
 
 	mirror  *mirror
 	flusher *flusher
@@ -72,7 +73,7 @@ func New(o Options) (*Gateway, error) {
 	g.source = "huoma/gateway/" + g.instance
 	g.behind.Store(int64(o.Partitions) + 2) // definitions, alerts, and every partition's commits
 	g.admission = newAdmission(o.Limits)
-	if g.admission.page, err = problemPage("overloaded"); err != nil {
+	if g.refusal, err = newRefusal(); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	if g.metrics, err = newMetrics(o.Registry, g); err != nil {
@@ -80,7 +81,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.flusher = newFlusher(o.Backend, o.Partitions, g.instance, o.Limits, o.Log, func(f flushed) {
 		g.metrics.flushed(f)
-		g.admission.flushed(f.took, time.Now())
+		g.admission.flushed(f.events, f.took, time.Now())
 	})
 	g.stopped, g.stop = context.WithCancel(context.Background())
 	if g.listener, err = listen.Listen(o.Addr, o.Limits.Listener); err != nil {

@@ -54,12 +54,20 @@ func (g *Gateway) page(w http.ResponseWriter, status int, p page) error {
 	return nil
 }
 
+// Values of headers, which nobody writes to.
+var (
+	htmlType     = []string{"text/html; charset=utf-8"}
+	varyLanguage = []string{"Accept, Accept-Language"}
+	pagePolicy   = []string{csp}
+	noReferrer   = []string{"no-referrer"}
+)
+
 func pageHeaders(h http.Header, lang string) {
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Language", lang)
-	h.Set("Vary", "Accept, Accept-Language")
-	h.Set("Content-Security-Policy", csp)
-	h.Set("Referrer-Policy", "no-referrer")
+	h["Content-Type"] = htmlType
+	h["Content-Language"] = []string{lang}
+	h["Vary"] = varyLanguage
+	h["Content-Security-Policy"] = pagePolicy
+	h["Referrer-Policy"] = noReferrer
 	if h.Get("Cache-Control") == "" {
 		h.Set("Cache-Control", "no-store")
 	}
