@@ -16,7 +16,7 @@ var rules = []namedRule{
 
 	{"gateway-* heap", rule{slack: 12 * mib, perCode: 4 * kib, why: "the mirror holds every code"}},
 	{"scan-worker-* heap", rule{slack: 24 * mib, perCode: 8 * kib, perEvent: 256, why: "codes, ids of a day, visitors of each code"}},
-	{"analytics-worker-* heap", rule{slack: 24 * mib, why: "it keeps a batch, and nothing of the one before"}},
+	{"analytics-worker-* heap", rule{slack: 16 * mib, why: "it keeps a batch, and nothing of the one before"}},
 
 	{"gateway-* rss", rule{slack: 40 * mib, perCode: 8 * kib, why: "twice the heap, and what the runtime has not given back"}},
 	{"scan-worker-* rss", rule{slack: 64 * mib, perCode: 16 * kib, perEvent: 512, why: "twice the heap, and what the runtime has not given back"}},
@@ -30,7 +30,7 @@ var rules = []namedRule{
 	{"stream HUOMA_ALERTS messages", rule{slack: 500, perCode: 8, perEvent: 0.05, why: "what there was to warn of"}},
 	{"stream HUOMA_DLQ messages", rule{slack: 50, why: "all traffic makes sense"}},
 	{"stream KV_HUOMA_CODES messages", rule{slack: 20, perCode: 1, why: "a definition a code"}},
-	{"stream OBJ_HUOMA_STATE messages", rule{slack: 64, why: "the newest snapshots"}},
+	{"stream OBJ_HUOMA_STATE messages", rule{slack: 64, perCode: 0.01, perEvent: 0.0005, why: "the newest snapshots"}},
 	{"stream KV_HUOMA_ANALYTICS messages", rule{slack: 64, why: "the newest manifests"}},
 	{"stream HUOMA_EVENTS bytes", rule{slack: 2 * mib, steady: true, why: "the log"}},
 	{"stream HUOMA_DECISIONS bytes", rule{slack: 2 * mib, steady: true, why: "the log"}},
