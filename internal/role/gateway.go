@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/huoma/huoma/internal/gateway"
+	"github.com/huoma/huoma/internal/listen"
 	"github.com/huoma/huoma/internal/natsjs"
 	"github.com/huoma/huoma/internal/token"
 	"github.com/huoma/huoma/internal/visit"
@@ -26,6 +28,9 @@ type Gateway struct {
 	TrustedProxies      string // prefixes, separated by commas
 	RegisteredDomains   []string
 	AllowPrivateTargets bool
+
+	MaxConnections int           // 0: the default of package listen
+	FlushTarget    time.Duration // 0: the default of package gateway
 
 	Log      *slog.Logger
 	Registry *prometheus.Registry
@@ -57,6 +62,6 @@ func (r Gateway) New() (*gateway.Gateway, error) {
 	return gateway.New(gateway.Options{
 		Addr: r.Addr, PublicURL: r.PublicURL, APIKey: r.APIKey, APIKeyFile: r.APIKeyFile, Keyring: r.Keyring, Backend: r.Conn,
 		Partitions: r.Partitions, TrustedProxies: proxies, RegisteredDomains: r.RegisteredDomains, AllowPrivateTargets: r.AllowPrivateTargets,
-		Log: r.Log, Registry: r.Registry,
+		Log: r.Log, Registry: r.Registry, Limits: gateway.Limits{FlushTarget: r.FlushTarget, Listener: listen.Limits{Connections: r.MaxConnections}},
 	})
 }
