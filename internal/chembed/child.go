@@ -115,7 +115,7 @@ func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity
 	if err != nil {
 		return err
 	}
-	bounded := listen.Wrap(web, httpLimits)
+	bounded := listen.Wrap(web, HTTPLimits)
 	httpServer := handler.server(bounded)
 	clients.Go(func() { httpServer.Serve(bounded) })
 	clients.Go(func() {

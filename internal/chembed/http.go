@@ -22,8 +22,8 @@ const (
 	keepAlive = 30 * time.Second
 	// maxRequestHeader bounds a request's URL and header lines together, in bytes.
 	maxRequestHeader = 1 << 20
-	// maxRequests is how many requests are answered at a time.
-	maxRequests = 256
+	// MaxHTTPRequests is how many requests are answered at a time.
+	MaxHTTPRequests = 256
 )
 
 // httpHandler is ClickHouse's HTTP interface.
@@ -41,7 +41,7 @@ type httpHandler struct {
 
 // newHTTPHandler returns the handler of an engine. Queries are stopped when ctx ends. The caller calls close before it closes the engine.
 func newHTTPHandler(ctx context.Context, eng *engine, id identity, log *slog.Logger, dir string) (*httpHandler, error) {
-	h := &httpHandler{eng: eng, id: id, log: log, dir: dir, base: ctx, slots: make(chan struct{}, maxRequests)}
+	h := &httpHandler{eng: eng, id: id, log: log, dir: dir, base: ctx, slots: make(chan struct{}, MaxHTTPRequests)}
 	h.sessions = &httpSessions{eng: eng, named: map[string]*httpSession{}}
 	conn, err := eng.connect()
 	if err != nil {
@@ -52,8 +52,8 @@ func newHTTPHandler(ctx context.Context, eng *engine, id identity, log *slog.Log
 	return h, err
 }
 
-// httpLimits are those of the HTTP listener. How long a body and a result may take are settings of each query, as in ClickHouse.
-var httpLimits = listen.Limits{
+// HTTPLimits are those of the HTTP listener. How long a body and a result may take are settings of each query, as in ClickHouse.
+var HTTPLimits = listen.Limits{
 	Connections: 4096, ReadHeader: handshakeTimeout, Read: -1, Write: -1, Idle: keepAlive, HeaderBytes: maxRequestHeader, HeaderFields: 1000,
 }
 
@@ -108,7 +108,7 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			defer func() { <-h.slots }()
 			h.serveQuery(w, r, values)
 		default:
-			h.refuse(w, codeTooManyConns.errorf("the embedded server answers %d requests already: send fewer at a time", maxRequests))
+			h.refuse(w, codeTooManyConns.errorf("the embedded server answers %d requests already: send fewer at a time", MaxHTTPRequests))
 		}
 	}
 }

@@ -42,8 +42,9 @@ type admission struct {
 
 // Bounds of the pools.
 const (
-	firstScans   = 256
-	bulkPlaces   = 16
+	firstScans = 256
+	// BulkPlaces is how many requests with events and mints are let in at a time.
+	BulkPlaces   = 16
 	scanPatience = 250 * time.Millisecond
 	bulkPatience = time.Second
 	// weary is how long a request waits for a place while others have just waited in vain.
@@ -57,7 +58,7 @@ func newAdmission(l Limits) *admission {
 	least := int64(min(l.LeastScans, l.MostScans))
 	return &admission{
 		scans:   newPool(min(max(firstScans, least), int64(l.MostScans)), l.MostScans, scanPatience),
-		bulk:    newPool(bulkPlaces, 4*bulkPlaces, bulkPatience),
+		bulk:    newPool(BulkPlaces, 4*BulkPlaces, bulkPatience),
 		others:  newPool(max(8*cpus, 32), 256, bulkPatience),
 		streams: newPool(int64(l.Streams), 0, 0),
 		target:  l.FlushTarget, least: least, most: int64(l.MostScans), bodyRoom: l.Bodies,
@@ -95,7 +96,7 @@ func (a *admission) flushed(events int, took time.Duration, now time.Time) {
 		if fitting > places && a.scans.wanting.Swap(false) {
 			a.scans.resize(min(places+places/4+8, fitting, a.most))
 		}
-		if n := a.bulk.limit.Load(); n < bulkPlaces && !a.scans.pressed(now) {
+		if n := a.bulk.limit.Load(); n < BulkPlaces && !a.scans.pressed(now) {
 			a.bulk.resize(n + 1)
 		}
 		return

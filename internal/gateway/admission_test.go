@@ -180,17 +180,17 @@ func TestProducersGiveWayFirst(t *testing.T) {
 	a := newAdmission(Limits{}.withDefaults())
 	a.bulk.enter(t.Context())
 	a.flushed(5000, 2*time.Second, time.Unix(1, 0))
-	if scans, bulk := a.scans.limit.Load(), a.bulk.limit.Load(); scans != firstScans || bulk != bulkPlaces/4 {
+	if scans, bulk := a.scans.limit.Load(), a.bulk.limit.Load(); scans != firstScans || bulk != BulkPlaces/4 {
 		t.Errorf("%d places for scans and %d for producers after their flush took long", scans, bulk)
 	}
 	a.flushed(100, 2*time.Second, time.Unix(3, 0)) // scans alone
 	if scans := a.scans.limit.Load(); scans >= firstScans {
 		t.Errorf("%d places for scans after a flush of theirs took long", scans)
 	}
-	for i := range bulkPlaces {
+	for i := range BulkPlaces {
 		a.flushed(10, time.Millisecond, time.Unix(int64(10+i), 0))
 	}
-	if bulk := a.bulk.limit.Load(); bulk != bulkPlaces {
+	if bulk := a.bulk.limit.Load(); bulk != BulkPlaces {
 		t.Errorf("%d places for producers when all is quick again", bulk)
 	}
 }

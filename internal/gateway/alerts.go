@@ -34,8 +34,8 @@ type alertReader struct {
 	behind bool // written before news is closed, read after
 }
 
-// readerBehind is how many alerts a reader may be behind. The alerts themselves are the same for all readers.
-const readerBehind = 8192
+// ReaderBehind is how many alerts a reader may be behind. The alerts themselves are the same for all readers.
+const ReaderBehind = 8192
 
 func newAlertRing(most int) *alertRing {
 	return &alertRing{most: most, ids: make(map[string]bool), readers: make(map[*alertReader]bool)}
@@ -77,7 +77,7 @@ func (a *alertRing) drop(r *alertReader) {
 func (a *alertRing) open(lastID string) ([]*events.Event, *alertReader) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := &alertReader{news: make(chan *events.Event, readerBehind)}
+	r := &alertReader{news: make(chan *events.Event, ReaderBehind)}
 	if a.closed {
 		close(r.news)
 		return nil, r
@@ -187,8 +187,9 @@ func (g *Gateway) withLink(e *events.Event) *events.Event {
 }
 
 const (
-	heartbeat   = 15 * time.Second
-	writeWithin = 10 * time.Second
+	heartbeat = 15 * time.Second
+	// WriteWithin is how long a reader of the stream may take for what it is sent.
+	WriteWithin = 10 * time.Second
 	streamPiece = 32 << 10 // bytes of alerts that are written at once, when so many wait
 )
 
@@ -225,7 +226,7 @@ func (g *Gateway) streamAlerts(w http.ResponseWriter, r *http.Request) error {
 		if len(pending) == 0 {
 			return nil
 		}
-		if err := out.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+		if err := out.SetWriteDeadline(time.Now().Add(WriteWithin)); err != nil {
 			return err
 		}
 		_, err := w.Write(pending)
@@ -274,7 +275,7 @@ func (g *Gateway) streamAlerts(w http.ResponseWriter, r *http.Request) error {
 			if !ok {
 				if reader.behind {
 					g.droppedReader(droppedBehind)
-					_ = send([]byte(": dropped, because " + strconv.Itoa(readerBehind) + " alerts waited to be read: come back with Last-Event-ID\n\n")...)
+					_ = send([]byte(": dropped, because " + strconv.Itoa(ReaderBehind) + " alerts waited to be read: come back with Last-Event-ID\n\n")...)
 				}
 				return nil
 			}

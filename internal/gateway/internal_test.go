@@ -200,7 +200,7 @@ func TestSlowReaderIsDropped(t *testing.T) {
 	ring := newAlertRing(10)
 	_, slow := ring.open("")
 	_, quick := ring.open("")
-	last := readerBehind + 44
+	last := ReaderBehind + 44
 	for i := range last {
 		ring.add(&events.Event{ID: fmt.Sprint(i), Data: &events.Alert{}})
 		<-quick.news
@@ -209,7 +209,7 @@ func TestSlowReaderIsDropped(t *testing.T) {
 	for range slow.news {
 		n++
 	}
-	if !slow.behind || quick.behind || n != readerBehind {
+	if !slow.behind || quick.behind || n != ReaderBehind {
 		t.Errorf("dropped: %t, and the quick one %t, after %d alerts", slow.behind, quick.behind, n)
 	}
 	ring.add(&events.Event{ID: fmt.Sprint(last - 1), Data: &events.Alert{}}) // again

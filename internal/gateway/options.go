@@ -113,6 +113,9 @@ func (l Limits) StopsWithin() time.Duration {
 	return l.Drain + 3*l.Store
 }
 
+// DefaultLimits are the limits of a gateway that is told none.
+func DefaultLimits() Limits { return Limits{}.withDefaults() }
+
 func (l Limits) withDefaults() Limits {
 	def := func(v *int, d int) {
 		if *v == 0 {

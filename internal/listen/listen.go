@@ -36,6 +36,9 @@ type Limits struct {
 	HeaderFields int           // names in a header
 }
 
+// DefaultConnections is how many connections a listener holds where the system lets it.
+const DefaultConnections = 16_384
+
 // WithDefaults fills in what is zero.
 func (l Limits) WithDefaults() Limits {
 	number := func(v *int, d int) {
@@ -48,7 +51,7 @@ func (l Limits) WithDefaults() Limits {
 			*v = d
 		}
 	}
-	number(&l.Connections, 16_384)
+	number(&l.Connections, DefaultConnections)
 	number(&l.HeaderBytes, 32<<10)
 	number(&l.HeaderFields, 100)
 	span(&l.ReadHeader, 5*time.Second)

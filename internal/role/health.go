@@ -21,15 +21,15 @@ type Health struct {
 	server   *http.Server
 }
 
-// healthLimits are the listener's: it is asked by probes and by Prometheus, not by the public. They have their places also while scans
+// HealthLimits are the listener's: it is asked by probes and by Prometheus, not by the public. They have their places also while scans
 // come here because the gateway waits for NATS.
-var healthLimits = listen.Limits{Connections: 1024, Read: 10 * time.Second, Write: 30 * time.Second, Idle: time.Minute, HeaderBytes: 16 << 10}
+var HealthLimits = listen.Limits{Connections: 1024, Read: 10 * time.Second, Write: 30 * time.Second, Idle: time.Minute, HeaderBytes: 16 << 10}
 
 // NewHealth binds addr; ready says why the role is not ready, or nil. Until it
 // is, whatever else is asked for is answered 503: a gateway's scans come here
 // while it waits for NATS.
 func NewHealth(addr string, registry *prometheus.Registry, ready func() error) (*Health, error) {
-	l, err := listen.Listen(addr, healthLimits)
+	l, err := listen.Listen(addr, HealthLimits)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w: choose another with --addr", addr, err)
 	}

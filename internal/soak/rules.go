@@ -9,6 +9,8 @@ const (
 // rightly: a gateway and a scan worker hold every code, a scan worker knows the ids of a day's events and each code's visitors, the log
 // keeps what happened.
 var rules = []namedRule{
+	{"gateway-* goroutines", rule{slack: 48, why: "two a connection, and the generator opens more when there is more to do"}},
+	{"gateway-* fds", rule{slack: 24, why: "one a connection, and the generator opens more when there is more to do"}},
 	{"* goroutines", rule{slack: 12, why: "none is started for what stays"}},
 	{"nats-* fds", rule{slack: 24, why: "files of streams are opened and closed as they are written"}},
 	{"engine fds", rule{slack: 64, why: "files of parts are opened and closed as they are merged"}},

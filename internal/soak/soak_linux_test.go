@@ -37,7 +37,9 @@ func TestSoakShort(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v\n%s", err, &progress)
 	}
-	if r.Events < 6000 || r.Codes < 40 || r.Scans == 0 || r.Locks == 0 || r.Renewals == 0 || r.Expiries == 0 || r.Missing != 0 || r.Doubled != 0 {
+	if r.Events < 6000-4 || // each hour's share is cut to whole events
+		r.Codes < 40 || r.Scans == 0 || r.Locks == 0 || r.Renewals == 0 || r.Expiries == 0 || r.Missing != 0 || r.Doubled != 0 {
+		r.Findings = nil
 		t.Errorf("%+v", r)
 	}
 	seen := map[string]bool{}
