@@ -155,6 +155,9 @@ func start(ctx context.Context, o options) (*installation, error) {
 	in.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}                   // a Ctrl-C is for us, who then end it in order
 	in.cmd.Stdout, in.cmd.Stderr = nil, os.Stderr
 	if err := in.cmd.Start(); err != nil {
+		if in.discard {
+			_ = os.RemoveAll(in.data) // there is nothing in it
+		}
 		return nil, fmt.Errorf("start %s: %w", o.Script, err)
 	}
 	go func() { in.ended <- in.cmd.Wait(); close(in.ended) }()
