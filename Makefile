@@ -3,6 +3,9 @@
 # Extra arguments for up and demo: make up ARGS="--addr 127.0.0.1:9090"
 ARGS ?=
 
+# Extra arguments for soak: make soak SOAK="-duration 20m -json"
+SOAK ?=
+
 # Folders that hold Go code.
 GODIRS = $(wildcard cmd internal schemas)
 
@@ -12,7 +15,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools engine binaries clients up demo test lint vuln fmt clean
+.PHONY: help setup tools engine binaries clients up demo test soak lint vuln fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -51,6 +54,9 @@ lint: ## gofmt, vet, staticcheck and the rules of the house
 	go vet ./...
 	go tool staticcheck ./...
 	go run ./internal/lint
+
+soak: setup ## a day of traffic in ten minutes against the production processes: what grows that should not
+	@go run ./internal/soak $(SOAK)
 
 vuln: ## look the dependencies up among the known vulnerabilities (needs a network)
 	go tool govulncheck ./...

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/huoma/huoma/internal/listen"
 )
 
 // ChildCommand is the hidden first argument with which a Server starts the running program again as the engine's process.
@@ -113,8 +115,9 @@ func serveChild(idle context.Context, log *slog.Logger, eng *engine, id identity
 	if err != nil {
 		return err
 	}
-	httpServer := handler.server()
-	clients.Go(func() { httpServer.Serve(web) })
+	bounded := listen.Wrap(web, HTTPLimits)
+	httpServer := handler.server(bounded)
+	clients.Go(func() { httpServer.Serve(bounded) })
 	clients.Go(func() {
 		slots := make(chan struct{}, maxConnections)
 		for {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/huoma/huoma/internal/listen"
 )
 
 const (
@@ -20,8 +22,8 @@ const (
 	keepAlive = 30 * time.Second
 	// maxRequestHeader bounds a request's URL and header lines together, in bytes.
 	maxRequestHeader = 1 << 20
-	// maxRequests is how many requests are answered at a time.
-	maxRequests = 256
+	// MaxHTTPRequests is how many requests are answered at a time.
+	MaxHTTPRequests = 256
 )
 
 // httpHandler is ClickHouse's HTTP interface.
@@ -39,7 +41,7 @@ type httpHandler struct {
 
 // newHTTPHandler returns the handler of an engine. Queries are stopped when ctx ends. The caller calls close before it closes the engine.
 func newHTTPHandler(ctx context.Context, eng *engine, id identity, log *slog.Logger, dir string) (*httpHandler, error) {
-	h := &httpHandler{eng: eng, id: id, log: log, dir: dir, base: ctx, slots: make(chan struct{}, maxRequests)}
+	h := &httpHandler{eng: eng, id: id, log: log, dir: dir, base: ctx, slots: make(chan struct{}, MaxHTTPRequests)}
 	h.sessions = &httpSessions{eng: eng, named: map[string]*httpSession{}}
 	conn, err := eng.connect()
 	if err != nil {
@@ -50,16 +52,16 @@ func newHTTPHandler(ctx context.Context, eng *engine, id identity, log *slog.Log
 	return h, err
 }
 
-// server is an HTTP server for h, which its caller starts and shuts down.
-func (h *httpHandler) server() *http.Server {
-	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: handshakeTimeout,
-		IdleTimeout:       keepAlive,
-		MaxHeaderBytes:    maxRequestHeader,
-		BaseContext:       func(net.Listener) context.Context { return h.base },
-		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
-	}
+// HTTPLimits are those of the HTTP listener. How long a body and a result may take are settings of each query, as in ClickHouse.
+var HTTPLimits = listen.Limits{
+	Connections: 4096, ReadHeader: handshakeTimeout, Read: -1, Write: -1, Idle: keepAlive, HeaderBytes: maxRequestHeader, HeaderFields: 1000,
+}
+
+// server is an HTTP server for h on ln, which its caller starts and shuts down.
+func (h *httpHandler) server(ln *listen.Listener) *http.Server {
+	s := ln.Server(h, h.log)
+	s.BaseContext = func(net.Listener) context.Context { return h.base }
+	return s
 }
 
 // close waits for the requests that run, also those whose connections the server no longer knows, and ends the sessions.
@@ -106,7 +108,7 @@ func (h *httpHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			defer func() { <-h.slots }()
 			h.serveQuery(w, r, values)
 		default:
-			h.refuse(w, codeTooManyConns.errorf("the embedded server answers %d requests already: send fewer at a time", maxRequests))
+			h.refuse(w, codeTooManyConns.errorf("the embedded server answers %d requests already: send fewer at a time", MaxHTTPRequests))
 		}
 	}
 }

@@ -92,10 +92,10 @@ func New(opts Options) (*Server, error) {
 		opts.Args = []string{ChildCommand}
 	}
 	s := &Server{opts: opts, done: make(chan struct{})}
-	if s.native, err = listen(opts.Addr); err != nil {
+	if s.native, err = bind(opts.Addr); err != nil {
 		return nil, err
 	}
-	if s.web, err = listen(opts.HTTPAddr); err != nil {
+	if s.web, err = bind(opts.HTTPAddr); err != nil {
 		s.native.Close()
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-func listen(addr string) (*net.TCPListener, error) {
+func bind(addr string) (*net.TCPListener, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}

@@ -151,11 +151,11 @@ func (w *writer) item(it *Item) {
 	w.int(int64(it.Idx))
 	w.raw(`,"at":`)
 	w.time(it.At)
-	w.optTime(`,"spooled":`, it.Spooled)
 	w.raw(`,"event":`)
 	w.event(&it.Event)
 	w.optText(`,"verdict":`, string(it.Verdict))
 	w.optText(`,"rule":`, it.Rule)
+	w.optTime(`,"spooled":`, it.Spooled)
 	if it.Target != nil {
 		w.raw(`,"target":`)
 		w.int(int64(*it.Target))

@@ -188,7 +188,6 @@ func (p *plain) item(it *Item) {
 	it.Idx = int(p.whole())
 	p.exact(`,"at":`)
 	it.At = p.stamp()
-	p.optStamp(`,"spooled":`, &it.Spooled)
 	p.exact(`,"event":`)
 	if p.lost {
 		return
@@ -202,6 +201,7 @@ func (p *plain) item(it *Item) {
 		it.Verdict = code.Verdict(p.str())
 	}
 	p.opt(`,"rule":`, &it.Rule)
+	p.optStamp(`,"spooled":`, &it.Spooled)
 	if p.is(`,"target":`) {
 		n := int(p.signed())
 		it.Target = &n

@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,20 +28,25 @@ type alertRing struct {
 	closed  bool
 }
 
-// alertReader is one open stream. news is closed when it is dropped.
-type alertReader struct{ news chan *events.Event }
+// alertReader is one open stream. news is closed when it is dropped; behind says that this was for not keeping up.
+type alertReader struct {
+	news   chan *events.Event
+	behind bool // written before news is closed, read after
+}
+
+// ReaderBehind is how many alerts a reader may be behind. The alerts themselves are the same for all readers.
+const ReaderBehind = 8192
 
 func newAlertRing(most int) *alertRing {
 	return &alertRing{most: most, ids: make(map[string]bool), readers: make(map[*alertReader]bool)}
 }
 
-// add takes an alert in, once, and returns how many readers were dropped
-// because they had not kept up.
-func (a *alertRing) add(e *events.Event) (dropped int) {
+// add takes an alert in, once, and drops the readers that have not kept up.
+func (a *alertRing) add(e *events.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ids[e.ID] {
-		return 0
+		return
 	}
 	if len(a.list) == a.most {
 		delete(a.ids, a.list[0].ID)
@@ -50,11 +58,10 @@ func (a *alertRing) add(e *events.Event) (dropped int) {
 		select {
 		case r.news <- e:
 		default:
+			r.behind = true
 			a.drop(r)
-			dropped++
 		}
 	}
-	return dropped
 }
 
 func (a *alertRing) drop(r *alertReader) {
@@ -70,7 +77,7 @@ func (a *alertRing) drop(r *alertReader) {
 func (a *alertRing) open(lastID string) ([]*events.Event, *alertReader) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := &alertReader{news: make(chan *events.Event, 256)}
+	r := &alertReader{news: make(chan *events.Event, ReaderBehind)}
 	if a.closed {
 		close(r.news)
 		return nil, r
@@ -180,13 +187,22 @@ func (g *Gateway) withLink(e *events.Event) *events.Event {
 }
 
 const (
-	heartbeat   = 15 * time.Second
-	writeWithin = 10 * time.Second
+	heartbeat = 15 * time.Second
+	// WriteWithin is how long a reader of the stream may take for what it is sent.
+	WriteWithin = 10 * time.Second
+	streamPiece = 32 << 10 // bytes of alerts that are written at once, when so many wait
+)
+
+// Why a reader was dropped, in the metric and in the log.
+const (
+	droppedBehind     = "behind"      // so many alerts waited for it
+	droppedNotReading = "not_reading" // a write did not end in time
 )
 
 // streamAlerts answers GET /v1/alerts/stream: server-sent events, each with the
 // alert's id, its kind as the event's name, and the CloudEvent as data. A
-// reader that does not keep up is dropped and may come back with Last-Event-ID.
+// reader that does not keep up is dropped, is told so if it still reads, and
+// may come back with Last-Event-ID. No reader waits for another.
 func (g *Gateway) streamAlerts(w http.ResponseWriter, r *http.Request) error {
 	q, err := query(r, "kind", "code")
 	if err != nil {
@@ -204,14 +220,24 @@ func (g *Gateway) streamAlerts(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
-	send := func(text string) error {
-		if err := out.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+	var pending []byte
+	send := func(text ...byte) error {
+		pending = append(pending, text...)
+		if len(pending) == 0 {
+			return nil
+		}
+		if err := out.SetWriteDeadline(time.Now().Add(WriteWithin)); err != nil {
 			return err
 		}
-		if _, err := w.Write([]byte(text)); err != nil {
-			return err
+		_, err := w.Write(pending)
+		pending = pending[:0]
+		if err == nil {
+			err = out.Flush()
 		}
-		return out.Flush()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			g.droppedReader(droppedNotReading)
+		}
+		return err
 	}
 	alert := func(e *events.Event) error {
 		if !want(e) {
@@ -221,10 +247,15 @@ func (g *Gateway) streamAlerts(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		return send(fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", e.ID, e.Data.(*events.Alert).Kind, b))
+		pending = fmt.Appendf(pending, "id: %s\nevent: %s\ndata: %s\n\n", e.ID, e.Data.(*events.Alert).Kind, b)
+		if len(pending) < streamPiece {
+			return nil
+		}
+		return send()
 	}
-	if err := send("retry: 2000\n: open\n\n"); err != nil {
-		return nil // the reader has gone; nothing more can be answered
+	// What goes wrong from here on cannot be answered any more: the reader has gone.
+	if err := send([]byte("retry: 2000\n: open\n\n")...); err != nil {
+		return nil
 	}
 	for _, e := range missed {
 		if err := alert(e); err != nil {
@@ -234,17 +265,33 @@ func (g *Gateway) streamAlerts(w http.ResponseWriter, r *http.Request) error {
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
+		if len(reader.news) == 0 && send() != nil {
+			return nil
+		}
 		select {
 		case <-r.Context().Done():
 			return nil
 		case e, ok := <-reader.news:
-			if !ok || alert(e) != nil {
+			if !ok {
+				if reader.behind {
+					g.droppedReader(droppedBehind)
+					_ = send([]byte(": dropped, because " + strconv.Itoa(ReaderBehind) + " alerts waited to be read: come back with Last-Event-ID\n\n")...)
+				}
+				return nil
+			}
+			if alert(e) != nil {
 				return nil
 			}
 		case <-beat.C:
-			if send(": beat\n\n") != nil {
+			if send([]byte(": beat\n\n")...) != nil {
 				return nil
 			}
 		}
 	}
+}
+
+// droppedReader notes that a reader of the alert stream was dropped.
+func (g *Gateway) droppedReader(reason string) {
+	g.metrics.dropped.WithLabelValues(reason).Inc()
+	g.log.Warn("a reader of the alert stream was dropped: it may come back with Last-Event-ID", "reason", reason)
 }

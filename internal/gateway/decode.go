@@ -30,10 +30,15 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, types ...strin
 	if v := r.Header.Get("Content-Encoding"); v != "" && !strings.EqualFold(v, "identity") {
 		return nil, "", problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "send the body as it is, without a content encoding").at("Content-Encoding")
 	}
-	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	var large *http.MaxBytesError
+	if r.ContentLength > most {
+		err = &http.MaxBytesError{Limit: most}
+	} else {
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	}
 	switch {
 	case errors.As(err, &large):
+		w.Header().Set("Connection", "close") // else net/http waits for more of it before it answers
 		return nil, "", problem(http.StatusRequestEntityTooLarge, "body_too_large", "at most %d bytes are taken", most).at("body")
 	case err != nil:
 		return nil, "", invalid(events.CodeMalformed, "body", "the body ended early")

@@ -156,7 +156,7 @@ func sse(t testing.TB, h *house, query, last string, n int) (ids []string) {
 
 func TestAlertStream(t *testing.T) {
 	const read = 150 * time.Millisecond // a stream outlives the time a request may take to arrive
-	h := newHouse(t, func(o *gateway.Options) { o.Limits.Read = read })
+	h := newHouse(t, func(o *gateway.Options) { o.Limits.Listener.Read = read })
 	alert := func(i int, kind string) *events.Event {
 		due := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 		return &events.Event{

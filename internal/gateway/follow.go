@@ -100,7 +100,7 @@ func (g *Gateway) followAlerts(ctx context.Context) {
 	g.again(ctx, "the alerts", func(ctx context.Context) error {
 		caughtUp() // alerts are for people: nobody waits for them
 		return g.opts.Backend.Alerts(ctx, g.opts.Limits.Alerts, func(e *events.Event) error {
-			g.metrics.dropped.Add(float64(g.alerts.add(e)))
+			g.alerts.add(e)
 			return nil
 		})
 	})

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"github.com/oklog/run"
 	"github.com/oklog/ulid/v2"
 
+	"github.com/huoma/huoma/internal/listen"
 	"github.com/huoma/huoma/internal/token"
 )
 
@@ -23,7 +23,7 @@ import (
 type Gateway struct {
 	opts      Options
 	log       *slog.Logger
-	listener  net.Listener
+	listener  *listen.Listener
 	server    *http.Server
 	handler   http.Handler
 	routes    []route
@@ -37,6 +37,9 @@ type Gateway struct {
 	idKey    []byte // subkey: ids of idempotent mints
 	printKey []byte // subkey: fingerprints of requests
 	linkKey  []byte // subkey: renewal links
+
+	admission *admission
+	refusal   refusal
 
 	mirror  *mirror
 	flusher *flusher
@@ -71,25 +74,29 @@ func New(o Options) (*Gateway, error) {
 	g.opts.APIKey = ""
 	g.source = "huoma/gateway/" + g.instance
 	g.behind.Store(int64(o.Partitions) + 2) // definitions, alerts, and every partition's commits
+	g.admission = newAdmission(o.Limits)
+	if g.refusal, err = newRefusal(); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	if g.metrics, err = newMetrics(o.Registry, g); err != nil {
 		return nil, fmt.Errorf("gateway: register metrics: %w", err)
 	}
-	g.flusher = newFlusher(o.Backend, o.Partitions, g.instance, o.Limits, o.Log, g.metrics.flushed)
+	g.flusher = newFlusher(o.Backend, o.Partitions, g.instance, o.Limits, o.Log, func(f flushed) {
+		g.metrics.flushed(f)
+		g.admission.flushed(f.events, f.took, time.Now())
+	})
 	if err := g.useSpool(o.Spool); err != nil {
 		return nil, err
 	}
 	g.stopped, g.stop = context.WithCancel(context.Background())
-	if g.listener, err = net.Listen("tcp", o.Addr); err != nil {
+	if g.listener, err = listen.Listen(o.Addr, o.Limits.Listener); err != nil {
 		return nil, fmt.Errorf("gateway: cannot listen on %s: %w: free the port or choose another with --addr", o.Addr, err)
 	}
 	if g.publicURL = o.PublicURL; g.publicURL == "" {
 		g.publicURL = "http://" + g.Addr()
 	}
 	g.handler = g.router()
-	g.server = &http.Server{
-		Handler: g.handler, ReadHeaderTimeout: o.Limits.ReadHeader, ReadTimeout: o.Limits.Read, IdleTimeout: o.Limits.Idle,
-		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
-	}
+	g.server = g.listener.Server(g.handler, o.Log)
 	g.server.RegisterOnShutdown(g.alerts.close)
 	return g, nil
 }

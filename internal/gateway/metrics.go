@@ -16,7 +16,7 @@ type metrics struct {
 	auth     prometheus.Counter
 	repaired prometheus.Counter
 	panics   prometheus.Counter
-	dropped  prometheus.Counter // slow readers of the alert stream
+	dropped  *prometheus.CounterVec // readers of the alert stream, by reason
 
 	flushes      *prometheus.CounterVec // by reason
 	flushFailed  prometheus.Counter
@@ -43,7 +43,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		auth:         counter("auth_failures_total", "Admin requests with a missing or wrong API key."),
 		repaired:     counter("definitions_retold_total", "Definition changes told to the log again."),
 		panics:       counter("panics_total", "Requests that ended in a panic."),
-		dropped:      counter("alert_readers_dropped_total", "Readers of the alert stream dropped for being slow."),
+		dropped:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huoma_gateway_alert_readers_dropped_total", Help: "Readers of the alert stream dropped for being slow, by how they were."}, []string{"reason"}),
 		flushes:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huoma_gateway_flushes_total", Help: "Flushes to the log, by why they began."}, []string{"reason"}),
 		flushFailed:  counter("flushes_failed_total", "Flushes that could not be stored."),
 		flushEvents:  histogram("flush_events", "Events in a flush.", prometheus.ExponentialBuckets(1, 2, 15)),
@@ -61,6 +61,12 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 	gauge := func(name, help string, f func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "huoma_gateway_" + name, Help: help}, f)
 	}
+	counted := func(name, help string, f func() float64, labels prometheus.Labels) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "huoma_gateway_" + name, Help: help, ConstLabels: labels}, f)
+	}
+	overload := func(class string, p *pool) prometheus.Collector {
+		return counted("overloaded_total", "Requests refused because there was no place for them, by class.", func() float64 { return float64(p.refused.Load()) }, prometheus.Labels{"class": class})
+	}
 	for _, c := range []prometheus.Collector{
 		scans, m.produced, m.auth, m.repaired, m.panics, m.dropped, m.flushes, m.flushFailed, m.flushEvents, m.flushRecords, m.flushTook, m.requests,
 		m.spooled, m.replayed, m.refused,
@@ -75,6 +81,12 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		}),
 		gauge("spool_damaged", "Pieces of the spool that could not be read since this start.", func() float64 { return float64(g.spooled().Damaged) }),
 		gauge("queued_events", "Events waiting to be stored.", func() float64 { return float64(g.flusher.queued()) }),
+		gauge("scans_in_flight", "Scans that have a place.", func() float64 { return float64(g.admission.scans.in.Load()) }),
+		gauge("scans_let_in", "Scans that are let in at a time, as many as the log keeps up with.", func() float64 { return float64(g.admission.scans.limit.Load()) }),
+		gauge("connections", "Connections open.", func() float64 { n, _, _ := g.listener.Counts(); return float64(n) }),
+		counted("connections_evicted_total", "Connections in no request that were closed for newer ones.", func() float64 { _, n, _ := g.listener.Counts(); return float64(n) }, nil),
+		counted("connections_refused_total", "Connections for which there was no place.", func() float64 { _, _, n := g.listener.Counts(); return float64(n) }, nil),
+		overload("scan", g.admission.scans), overload("bulk", g.admission.bulk), overload("other", g.admission.others), overload("stream", g.admission.streams),
 		gauge("mirror_codes", "Codes held in memory.", func() float64 { return float64(g.mirror.size.Load()) }),
 		gauge("ready", "1 when caught up with the log and able to store or spool.", func() float64 {
 			if g.ready() == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/huoma/huoma/internal/events"
+	"github.com/huoma/huoma/internal/listen"
 	"github.com/huoma/huoma/internal/token"
 )
 
@@ -95,13 +96,16 @@ type Limits struct {
 	RecordBytes  int           // a record is cut at this size
 	Body         int64         // an admin request's body
 	BatchBody    int64         // the body of a mint of many and of events
+	Bodies       int64         // bytes of all bodies under way
 	Store        time.Duration // how long storing may take before callers get 503
 	Direct       time.Duration // with a spool: how long storing may take before it takes over
 	Lookup       time.Duration // how long a definition may be asked for
 	Replay       time.Duration // with a spool: how long it is replayed at the end, while the log takes it
-	ReadHeader   time.Duration
-	Read         time.Duration
-	Idle         time.Duration
+	FlushTarget  time.Duration // how long a flush should take; fewer scans are let in while it takes longer
+	LeastScans   int           // scans let in at a time, however long a flush takes
+	MostScans    int           // and however short
+	Streams      int           // open streams of alerts
+	Listener     listen.Limits // connections, timeouts and sizes of headers
 	Drain        time.Duration // how long requests in flight may take at the end
 	Alerts       int           // alerts kept for GET /v1/alerts
 	RepairAfter  time.Duration // age at which an unheard definition change is told again
@@ -114,6 +118,9 @@ func (l Limits) StopsWithin() time.Duration {
 	l = l.withDefaults()
 	return l.Drain + 3*l.Store
 }
+
+// DefaultLimits are the limits of a gateway that is told none.
+func DefaultLimits() Limits { return Limits{}.withDefaults() }
 
 func (l Limits) withDefaults() Limits {
 	def := func(v *int, d int) {
@@ -136,13 +143,18 @@ func (l Limits) withDefaults() Limits {
 	if l.BatchBody == 0 {
 		l.BatchBody = 16 << 20
 	}
+	if l.Bodies == 0 {
+		l.Bodies = 128 << 20
+	}
+	def(&l.LeastScans, 32)
+	def(&l.MostScans, 4_000) // the rest of QueuedEvents is for what producers publish
+	def(&l.Streams, 256)
 	span(&l.Store, 5*time.Second)
 	span(&l.Direct, time.Second)
 	span(&l.Lookup, time.Second)
 	span(&l.Replay, 5*time.Second)
-	span(&l.ReadHeader, 5*time.Second)
-	span(&l.Read, 60*time.Second)
-	span(&l.Idle, 2*time.Minute)
+	span(&l.FlushTarget, 250*time.Millisecond)
+	l.Listener = l.Listener.WithDefaults()
 	span(&l.Drain, 15*time.Second)
 	span(&l.RepairAfter, 30*time.Second)
 	return l

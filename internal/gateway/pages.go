@@ -47,18 +47,43 @@ func (g *Gateway) page(w http.ResponseWriter, status int, p page) error {
 		return fmt.Errorf("write page: %w", err)
 	}
 	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Language", p.Lang)
-	h.Set("Vary", "Accept, Accept-Language")
-	h.Set("Content-Security-Policy", csp)
-	h.Set("Referrer-Policy", "no-referrer")
-	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-store")
-	}
+	pageHeaders(h, p.Lang)
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // the client has gone
 	return nil
+}
+
+// Values of headers, which nobody writes to.
+var (
+	htmlType     = []string{"text/html; charset=utf-8"}
+	varyLanguage = []string{"Accept, Accept-Language"}
+	pagePolicy   = []string{csp}
+	noReferrer   = []string{"no-referrer"}
+)
+
+func pageHeaders(h http.Header, lang string) {
+	h["Content-Type"] = htmlType
+	h["Content-Language"] = []string{lang}
+	h["Vary"] = varyLanguage
+	h["Content-Security-Policy"] = pagePolicy
+	h["Referrer-Policy"] = noReferrer
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+}
+
+// problemPage makes the page of a problem in advance, in every language.
+func problemPage(code string) (map[string][]byte, error) {
+	pages := make(map[string][]byte, len(words))
+	for lang, texts := range words {
+		var b bytes.Buffer
+		if err := pageTemplate.Execute(&b, page{Lang: lang, Title: texts[code][0], Text: texts[code][1]}); err != nil {
+			return nil, fmt.Errorf("write page: %w", err)
+		}
+		pages[lang] = b.Bytes()
+	}
+	return pages, nil
 }
 
 // words are a problem's title and text for people who scan, by language and code.
@@ -74,6 +99,7 @@ var words = map[string]map[string][2]string{
 		"bot":          {"For people only", "This address does not serve robots."},
 		"preview":      {"Please open the link", "There is nothing to fetch ahead."},
 		"busy":         {"One moment, please", "Very many people are scanning right now. Please scan again in a few seconds."},
+		"overloaded":   {"One moment, please", "Very many people are scanning right now. Please scan again in a few seconds."},
 		"not_stored":   {"One moment, please", "Please scan again in a few seconds."},
 		"bad_link":     {"This link is not valid", "Please open the link of the newest message."},
 		"link_expired": {"This link has run out", "Please open the link of the newest message."},
@@ -90,6 +116,7 @@ var words = map[string]map[string][2]string{
 		"bot":          {"仅供个人访问", "此地址不向机器人提供服务。"},
 		"preview":      {"请打开链接", "此处没有可预取的内容。"},
 		"busy":         {"请稍候", "当前扫码人数很多，请几秒后再扫。"},
+		"overloaded":   {"请稍候", "当前扫码人数很多，请几秒后再扫。"},
 		"not_stored":   {"请稍候", "请几秒后再扫一次。"},
 		"bad_link":     {"链接无效", "请打开最新消息中的链接。"},
 		"link_expired": {"链接已失效", "请打开最新消息中的链接。"},

@@ -35,7 +35,7 @@ func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
 var titles = map[string]string{
 	"unauthorized": "The API key is missing or wrong", "unknown_route": "There is nothing at this address",
 	"method_not_allowed": "This address does not take this method", "internal": "Something went wrong on our side",
-	"not_ready": "The service is not ready yet", "not_stored": "The event could not be stored", "busy": "Too much at once",
+	"not_ready": "The service is not ready yet", "not_stored": "The event could not be stored", "busy": "Too much at once", "overloaded": "Too much at once",
 	"unknown_code": "There is no such code", "forged": "The code is not one of ours", "expired": "The code has expired",
 	"revoked": "The code was withdrawn", "capped": "The code's scans are used up", "locked": "Too many scans at once",
 	"full": "The group is full", "preview": "Nothing to fetch ahead", "bot": "Robots are not served",

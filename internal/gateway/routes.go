@@ -32,7 +32,7 @@ const (
 )
 
 func (g *Gateway) table() []route {
-	metrics := promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{})
+	metrics := promhttp.HandlerFor(g.opts.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 16})
 	return []route{
 		{"GET", "/s/{token}", "scan", scans, g.scan},
 		{"GET", "/S/{token}", "scan", scans, g.scan},
@@ -103,20 +103,69 @@ func (g *Gateway) router() http.Handler {
 type recorder struct {
 	http.ResponseWriter
 	status int
+	place  *pool  // taken by the request; nil when given back
+	keep   bool   // the place until the end, not only until the answer begins
+	body   func() // gives back the room for its body; nil: none was taken
+	until  time.Time
 }
 
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 {
-		w.status = status
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *recorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
-	return w.ResponseWriter.Write(b)
+	if len(b) <= writePiece || w.keep { // what is kept open has deadlines of its own
+		return w.ResponseWriter.Write(b)
+	}
+	return w.writeLong(b)
+}
+
+// begin notes that the answer begins. The work is done: a client that is slow to read holds its connection and no place.
+func (w *recorder) begin(status int) {
+	w.status = status
+	if !w.keep {
+		w.leave()
+	}
+}
+
+// leave gives the place back.
+func (w *recorder) leave() {
+	if p := w.place; p != nil {
+		w.place = nil
+		p.leave()
+	}
+}
+
+// A long answer may take longer than the server's limit as long as it is read: so long for each piece, and so long at all.
+const (
+	writePiece  = 64 << 10
+	pieceWithin = 30 * time.Second
+	longWithin  = 10 * time.Minute
+)
+
+func (w *recorder) writeLong(b []byte) (n int, err error) {
+	now := time.Now()
+	if w.until.IsZero() {
+		w.until = now.Add(longWithin)
+	}
+	out := http.NewResponseController(w.ResponseWriter)
+	for n < len(b) && err == nil {
+		deadline := time.Now().Add(pieceWithin)
+		if w.until.Before(deadline) {
+			deadline = w.until
+		}
+		_ = out.SetWriteDeadline(deadline) // there is none in tests
+		var k int
+		k, err = w.ResponseWriter.Write(b[n:min(n+writePiece, len(b))])
+		n += k
+	}
+	return n, err
 }
 
 // Unwrap is for http.ResponseController.
@@ -136,9 +185,20 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, row route) {
 			g.log.Error("a request ended in a panic", "route", row.pattern, "panic", v, "stack", string(debug.Stack()))
 			g.fail(rec, problem(http.StatusInternalServerError, "internal", "try again; if it lasts, the service's log says why"))
 		}
+		rec.leave()
+		if rec.body != nil {
+			rec.body()
+		}
 		g.metrics.request(row.class, rec.status, time.Since(begun))
 	}()
 	err := g.admit(r, row.access)
+	if err == nil {
+		err = g.enter(rec, r, row)
+	}
+	if err == errOverloaded { //nolint:errorlint // it is never wrapped
+		g.refuseOverloaded(rec, r, row)
+		return
+	}
 	if err == nil {
 		err = row.serve(rec, r)
 	}

@@ -61,6 +61,12 @@ var layers = []Layer{
 		Why:      "schemas are files with an embed.go; what reads them depends on them, not they on it",
 	},
 	{
+		Name:     "listeners",
+		Packages: []string{"internal/listen"},
+		Third:    none,
+		Why:      "it bounds what any HTTP listener takes on and knows nothing of what is served, so that every listener can use it",
+	},
+	{
 		Name:     "test servers",
 		Packages: []string{"internal/natsdev/natstest", "internal/chembed/chtest", "internal/importing/importtest"},
 		Imports:  []string{"embedded servers", "events"},
@@ -71,7 +77,7 @@ var layers = []Layer{
 		Packages: []string{
 			"internal/gateway/...", "internal/scanning/...", "internal/analytics/...", "internal/alerting/...", "internal/console/...",
 		},
-		Imports: []string{"domain", "events", "schemas"},
+		Imports: []string{"domain", "events", "schemas", "listeners"},
 		Third:   Third{Not: technology},
 		Why:     "a service names the small ports it needs; adapters satisfy them, so NATS, ClickHouse and other services stay exchangeable",
 	},
@@ -85,6 +91,7 @@ var layers = []Layer{
 	{
 		Name:     "embedded servers",
 		Packages: []string{"internal/natsdev/...", "internal/chembed/..."},
+		Imports:  []string{"listeners"},
 		Why:      "an embedded server stands for an external one: nothing of ours shapes it, an address is all that leads to it",
 	},
 	{
@@ -106,7 +113,7 @@ var layers = []Layer{
 	{
 		Name:     "roles",
 		Packages: []string{"internal/role/..."},
-		Imports:  []string{"key file", "domain", "events", "schemas", "services", "adapters", "oracle"},
+		Imports:  []string{"key file", "domain", "events", "schemas", "services", "adapters", "listeners", "oracle"},
 		Third:    Third{Not: servers},
 		Why:      "one wiring of each production role, shared by its binary and the all-in-one; an embedded server is only an address to it",
 	},
@@ -137,6 +144,13 @@ var layers = []Layer{
 		Imports:  []string{"key file", "domain", "events", "schemas", "services", "adapters", "roles", "simulator", "importer", "oracle", "verifier", "all in one", "command line"},
 		Third:    Third{Not: servers},
 		Why:      "only allinone knows the embedded servers, so that production roles carry none",
+	},
+	{
+		Name:     "soak",
+		Packages: []string{"internal/soak"},
+		Imports:  []string{"events", "simulator", "command line"},
+		Third:    Third{Not: servers},
+		Why:      "it watches processes from outside, and publishes to them like anybody else",
 	},
 	{
 		Name:     "tools",

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/huoma/huoma/internal/code/span"
 	"github.com/huoma/huoma/internal/natsjs"
 )
 
@@ -14,16 +15,18 @@ type GatewayCommand struct {
 	NATS
 	Streams
 	Logging
-	Addr                string   `help:"Address to listen on; port 0 picks a free one." default:"127.0.0.1:8080"`
-	PublicURL           string   `name:"public-url" help:"What pictures and links begin with, as phones reach it. Default: the address bound."`
-	APIKey              string   `name:"api-key" help:"Key of the admin calls."`
-	APIKeyFile          string   `name:"api-key-file" help:"File with the key of the admin calls, instead of --api-key." type:"path"`
-	Keyring             string   `help:"File with the keys that seal tokens, shared by all gateways and scan workers." type:"path"`
-	TrustedProxies      string   `name:"trusted-proxies" help:"Networks whose X-Forwarded-For is believed, separated by commas."`
-	RegisteredDomains   []string `name:"registered-domains" help:"Domains that profiles which ask for it may lead to, separated by commas."`
-	AllowPrivateTargets bool     `name:"allow-private-targets" help:"Let targets lead into private networks."`
-	SpoolDir            string   `help:"Folder for events that NATS does not take for now, this gateway's own; an empty value turns it off, and callers get 503 then." default:"./data/spool"`
-	SpoolBytes          int64    `help:"Most bytes of that folder." default:"268435456"`
+	Addr                string    `help:"Address to listen on; port 0 picks a free one." default:"127.0.0.1:8080"`
+	PublicURL           string    `name:"public-url" help:"What pictures and links begin with, as phones reach it. Default: the address bound."`
+	APIKey              string    `name:"api-key" help:"Key of the admin calls."`
+	APIKeyFile          string    `name:"api-key-file" help:"File with the key of the admin calls, instead of --api-key." type:"path"`
+	Keyring             string    `help:"File with the keys that seal tokens, shared by all gateways and scan workers." type:"path"`
+	TrustedProxies      string    `name:"trusted-proxies" help:"Networks whose X-Forwarded-For is believed, separated by commas."`
+	RegisteredDomains   []string  `name:"registered-domains" help:"Domains that profiles which ask for it may lead to, separated by commas."`
+	AllowPrivateTargets bool      `name:"allow-private-targets" help:"Let targets lead into private networks."`
+	MaxConnections      int       `name:"max-connections" help:"Connections open at a time, at most three quarters of the files the process may have open." default:"16384"`
+	FlushTarget         span.Span `name:"flush-target" help:"How long storing a flush should take: fewer scans are let in while it takes longer." default:"250ms"`
+	SpoolDir            string    `help:"Folder for events that NATS does not take for now, this gateway's own; an empty value turns it off, and callers get 503 then." default:"./data/spool"`
+	SpoolBytes          int64     `help:"Most bytes of that folder." default:"268435456"`
 }
 
 func (c *GatewayCommand) logging() Logging { return c.Logging }
@@ -62,7 +65,7 @@ func (c *GatewayCommand) Run(ctx context.Context, log *slog.Logger) error {
 	g, err := Gateway{
 		Conn: conn, Partitions: inst.Partitions, Keyring: keys, Addr: health.Addr(), PublicURL: c.PublicURL, APIKey: c.APIKey, APIKeyFile: c.APIKeyFile,
 		TrustedProxies: c.TrustedProxies, RegisteredDomains: c.RegisteredDomains, AllowPrivateTargets: c.AllowPrivateTargets, Spool: spool,
-		Log: log, Registry: registry,
+		MaxConnections: c.MaxConnections, FlushTarget: c.FlushTarget.Duration(), Log: log, Registry: registry,
 	}.New()
 	if err != nil {
 		return err

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/huoma/huoma/internal/gateway"
+	"github.com/huoma/huoma/internal/listen"
 	"github.com/huoma/huoma/internal/natsjs"
 	"github.com/huoma/huoma/internal/spool"
 	"github.com/huoma/huoma/internal/token"
@@ -28,6 +30,9 @@ type Gateway struct {
 	RegisteredDomains   []string
 	AllowPrivateTargets bool
 	Spool               *spool.Spool // nil: none; the caller closes it after Run
+
+	MaxConnections int           // 0: the default of package listen
+	FlushTarget    time.Duration // 0: the default of package gateway
 
 	Log      *slog.Logger
 	Registry *prometheus.Registry
@@ -59,7 +64,7 @@ func (r Gateway) New() (*gateway.Gateway, error) {
 	o := gateway.Options{
 		Addr: r.Addr, PublicURL: r.PublicURL, APIKey: r.APIKey, APIKeyFile: r.APIKeyFile, Keyring: r.Keyring, Backend: r.Conn,
 		Partitions: r.Partitions, TrustedProxies: proxies, RegisteredDomains: r.RegisteredDomains, AllowPrivateTargets: r.AllowPrivateTargets,
-		Log: r.Log, Registry: r.Registry,
+		Log: r.Log, Registry: r.Registry, Limits: gateway.Limits{FlushTarget: r.FlushTarget, Listener: listen.Limits{Connections: r.MaxConnections}},
 	}
 	if r.Spool != nil {
 		o.Spool = r.Spool

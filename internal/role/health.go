@@ -6,25 +6,30 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/huoma/huoma/internal/listen"
 )
 
 // Health serves a worker's /healthz, /readyz and /metrics.
 type Health struct {
-	listener net.Listener
+	listener *listen.Listener
 	server   *http.Server
 }
+
+// HealthLimits are the listener's: it is asked by probes and by Prometheus, not by the public. They have their places also while scans
+// come here because the gateway waits for NATS.
+var HealthLimits = listen.Limits{Connections: 1024, Read: 10 * time.Second, Write: 30 * time.Second, Idle: time.Minute, HeaderBytes: 16 << 10}
 
 // NewHealth binds addr; ready says why the role is not ready, or nil. Until it
 // is, whatever else is asked for is answered 503: a gateway's scans come here
 // while it waits for NATS.
 func NewHealth(addr string, registry *prometheus.Registry, ready func() error) (*Health, error) {
-	l, err := net.Listen("tcp", addr)
+	l, err := listen.Listen(addr, HealthLimits)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w: choose another with --addr", addr, err)
 	}
@@ -46,8 +51,8 @@ func NewHealth(addr string, registry *prometheus.Registry, ready func() error) (
 		}
 		http.NotFound(w, r)
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	return &Health{l, &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}}, nil
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 16}))
+	return &Health{l, l.Server(mux, slog.New(slog.DiscardHandler))}, nil
 }
 
 // Addr is the address bound.
