@@ -42,8 +42,9 @@ func Mount(t testing.TB) (dir string, cut func()) {
 	return k.Dir, func() { k.Cut(nil) }
 }
 
-// Cut cuts the power and mounts the disk again with what it has. kill ends the processes that use it; it is called while the disk answers
-// nobody. nil: it is this process alone, which gets errors. It returns what was lost.
+// Cut cuts the power and mounts the disk again with what it has. kill sends SIGKILL to the processes that use it, without waiting for their
+// end, as they may be waiting for the disk; it is called while the disk answers nobody, and after it every call that waits gets an error,
+// which a killed process does not live to see. nil: it is this process alone that uses the disk. It returns what was lost.
 func (k *Disk) Cut(kill func()) Lost { return k.cut(nil, kill) }
 
 // CutTorn is Cut amid writing: a choice of what was not made sure of stays, by seed.
