@@ -17,6 +17,7 @@ type mounted struct {
 	mu      *sync.Mutex // of the Disk
 	d       *disk
 	gone    bool          // the power is off
+	left    int           // changes and syncs until it goes by itself; 0: it does not
 	over    chan struct{} // closed when whoever used the disk is dead
 	nodes   map[uint64]*known
 	handles map[uint64]*handle
@@ -52,6 +53,21 @@ func (m *mounted) enter() bool {
 	m.mu.Unlock()
 	<-m.over
 	return false
+}
+
+// enterChange is enter for what changes the disk or makes sure of something.
+func (m *mounted) enterChange() bool {
+	if !m.enter() {
+		return false
+	}
+	if m.left == 1 {
+		m.gone = true
+		close(m.over)
+		m.mu.Unlock()
+		return false
+	}
+	m.left = max(m.left-1, 0)
+	return true
 }
 
 func (m *mounted) String() string { return "powercut" }
@@ -116,7 +132,7 @@ func (m *mounted) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrO
 }
 
 func (m *mounted) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
-	if !m.enter() {
+	if !m.enterChange() {
 		return fuse.EIO
 	}
 	defer m.mu.Unlock()
@@ -154,7 +170,7 @@ func (m *mounted) add(h *fuse.InHeader, name string, mode uint32, target string)
 }
 
 func (m *mounted) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	if !m.enter() {
+	if !m.enterChange() {
 		return fuse.EIO
 	}
 	defer m.mu.Unlock()
@@ -169,7 +185,7 @@ func (m *mounted) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *f
 }
 
 func (m *mounted) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	if !m.enter() {
+	if !m.enterChange() {
 		return fuse.EIO
 	}
 	defer m.mu.Unlock()
@@ -181,7 +197,7 @@ func (m *mounted) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *f
 }
 
 func (m *mounted) Symlink(_ <-chan struct{}, h *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
-	if !m.enter() {
+	if !m.enterChange() {
 		return fuse.EIO
 	}
 	defer m.mu.Unlock()
@@ -201,7 +217,7 @@ func (m *mounted) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.St
 }
 
 func (m *mounted) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	if !m.enter() {
+	if !m.enterChange() {
 		return fuse.EIO
 	}
 	defer m.mu.Unlock()
@@ -223,7 +239,7 @@ func (m *mounted) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.S
 }
 
 func (m *mounted) remove(h *fuse.InHeader, name string, folder bool) fuse.Status {
-	if !m.enter() {
+	if !m.enterChange() {
 		return fuse.EIO
 	}
 	defer m.mu.Unlock()
@@ -248,7 +264,7 @@ const (
 )
 
 func (m *mounted) Rename(_ <-chan struct{}, in *fuse.RenameIn, from, to string) fuse.Status {
-	if !m.enter() {
+	if !m.enterChange() {
 		return fuse.EIO
 	}
 	defer m.mu.Unlock()
@@ -282,7 +298,7 @@ func (m *mounted) open(h *handle, out *fuse.OpenOut) {
 func synced(flags uint32) bool { return flags&(syscall.O_SYNC|syscall.O_DSYNC) != 0 }
 
 func (m *mounted) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	if !m.enter() {
+	if !m.enterChange() {
 		return fuse.EIO
 	}
 	defer m.mu.Unlock()
@@ -326,7 +342,7 @@ func (m *mounted) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Rea
 }
 
 func (m *mounted) Write(_ <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32, fuse.Status) {
-	if !m.enter() {
+	if !m.enterChange() {
 		return 0, fuse.EIO
 	}
 	defer m.mu.Unlock()
@@ -343,7 +359,7 @@ func (m *mounted) Writev(<-chan struct{}, *fuse.WriteIn, [][]byte) (uint32, fuse
 }
 
 func (m *mounted) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
-	if !m.enter() {
+	if !m.enterChange() {
 		return fuse.EIO
 	}
 	defer m.mu.Unlock()
@@ -366,7 +382,7 @@ func (m *mounted) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status {
 }
 
 func (m *mounted) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	if !m.enter() {
+	if !m.enterChange() {
 		return fuse.EIO
 	}
 	defer m.mu.Unlock()

@@ -52,13 +52,28 @@ func (k *Disk) CutTorn(seed uint64, kill func()) Lost {
 	return k.cut(rand.New(rand.NewPCG(seed, seed)), kill)
 }
 
+// OffAfter lets n changes of the disk (what is created, written, renamed, removed, synced) pass, and cuts the power at the next: it and
+// everything after it fails. It is for tests that use the disk in their own process and go through all the moments that there are, and then
+// Cut. done reports whether it has come to that.
+func (k *Disk) OffAfter(n int) (done func() bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m := k.now
+	m.left = n + 1
+	return func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return m.gone
+	}
+}
+
 func (k *Disk) cut(rnd *rand.Rand, kill func()) Lost {
 	k.t.Helper()
 	l := k.off(func() Lost { return k.d.cut(rnd) })
 	if kill != nil {
 		kill()
 	}
-	close(k.now.over)
+	k.now.release()
 	k.unmount()
 	k.mount()
 	return l
@@ -72,8 +87,17 @@ func (k *Disk) off(at func() Lost) (l Lost) {
 	if at != nil {
 		return at()
 	}
-	close(k.now.over)
+	k.now.release()
 	return Lost{}
+}
+
+// release lets who waits for the disk go on, with errors.
+func (m *mounted) release() {
+	select {
+	case <-m.over:
+	default:
+		close(m.over)
+	}
 }
 
 func (k *Disk) mount() {
