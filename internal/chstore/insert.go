@@ -62,7 +62,7 @@ func (s *Store) Insert(ctx context.Context, b events.Batch) (events.Inserted, er
 				if err != nil {
 					return res, err
 				}
-				token += fmt.Sprintf("-%d", first.Unix()/int64(startSlack/time.Second))
+				token += fmt.Sprintf("-%d", first.Truncate(10*time.Second).Unix())
 			}
 		}
 	}

@@ -25,10 +25,10 @@ type firstAttempt struct {
 	started time.Time
 }
 
-// startSlack is what two readings of one start may differ by: the server counts whole seconds. Another process's batch is taken for one of
+// startSlack is what two readings of one start may differ by: the server counts whole seconds. A machine takes longer to come back. Another process's batch is taken for one of
 // before a restart when that came so much after it was begun, the two clocks being two.
 const (
-	startSlack = 3 * time.Second
+	startSlack = 1200 * time.Millisecond
 	clockSlack = 5 * time.Second
 )
 
