@@ -15,17 +15,31 @@ import (
 // it dead there.
 type Point string
 
-// The points, in the order a step passes them.
+// The points: first those of whoever takes a partition over, then those of a step, in the order they are passed.
 const (
+	BeforeRecovery Point = "before-recovery"
+	AfterToldAgain Point = "after-told-again" // alerts and decisions of the last record
+	AfterArmed     Point = "after-armed"      // timers of all codes
+	AfterRewind    Point = "after-rewind"
+
 	BeforeDeadLetter Point = "before-dead-letter"
 	BeforeCommit     Point = "before-commit"
 	AfterCommit      Point = "after-commit"
 	AfterAlerts      Point = "after-alerts"
+	AfterDecisions   Point = "after-decisions"
+	AfterTimer       Point = "after-timer" // one of those of a step, or of a recovery
 	AfterTimers      Point = "after-timers"
 	AfterAck         Point = "after-ack"
 	BeforeSnapshot   Point = "before-snapshot"
+	SnapshotBegun    Point = "snapshot-begun" // it is being written meanwhile
 	AfterSnapshot    Point = "after-snapshot"
 )
+
+// Points are all there are.
+var Points = []Point{
+	BeforeRecovery, AfterToldAgain, AfterArmed, AfterRewind, BeforeDeadLetter, BeforeCommit, AfterCommit, AfterAlerts, AfterDecisions, AfterTimer,
+	AfterTimers, AfterAck, BeforeSnapshot, SnapshotBegun, AfterSnapshot,
+}
 
 // owner is one partition's worker: input in, commit records out.
 type owner struct {
@@ -58,12 +72,18 @@ func (o *owner) run(ctx context.Context) error {
 		batch, err := o.in.Next(ctx)
 		switch {
 		case errors.Is(err, events.ErrRewind):
+			if err := o.at(BeforeRecovery); err != nil {
+				return err
+			}
 			if err := o.recover(ctx); err != nil {
 				return err
 			}
 			from := o.t.reached.Next()
 			if err := o.in.Rewind(ctx, from); err != nil {
 				return fmt.Errorf("rewind to %d: %w", from, err)
+			}
+			if err := o.at(AfterRewind); err != nil {
+				return err
 			}
 			o.onOwned(true)
 			continue
@@ -130,7 +150,7 @@ func (o *owner) commit(ctx context.Context, b *builder) error {
 	if err := o.tell(ctx, c); err != nil {
 		return err
 	}
-	if err := o.at(AfterAlerts); err != nil {
+	if err := o.at(AfterDecisions); err != nil {
 		return err
 	}
 	if err := o.arm(ctx, touched); err != nil {
@@ -158,6 +178,9 @@ func (o *owner) tell(ctx context.Context, c *events.Commit) error {
 		if err := o.log.PublishAlerts(ctx, c.Alerts); err != nil {
 			return fmt.Errorf("publish alerts: %w", err)
 		}
+	}
+	if err := o.at(AfterAlerts); err != nil {
+		return err
 	}
 	if len(c.Decisions) > 0 {
 		if err := o.log.PublishDecisions(ctx, c.Decisions); err != nil {
@@ -187,6 +210,9 @@ func (o *owner) arm(ctx context.Context, ids []string) error {
 			return fmt.Errorf("set the timer of code %s: %w", id, err)
 		}
 		o.armed[id] = due
+		if err := o.at(AfterTimer); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -228,11 +254,17 @@ func (o *owner) recover(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := o.at(AfterToldAgain); err != nil {
+		return err
+	}
 	ids := make([]string, 0, len(t.codes))
 	for id := range t.codes {
 		ids = append(ids, id)
 	}
 	if err := o.arm(ctx, ids); err != nil {
+		return err
+	}
+	if err := o.at(AfterArmed); err != nil {
 		return err
 	}
 	o.slog.Info("partition taken over", "partition", o.partition, "step", t.step, "reached", t.reached.Seq, "codes", len(t.codes),
