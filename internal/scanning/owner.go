@@ -234,6 +234,16 @@ func (o *owner) recover(ctx context.Context) error {
 	if o.t != nil && o.commitSeq == seq && (last == nil || o.t.step == last.Step) {
 		return nil // delivery stumbled; what is in memory still stands
 	}
+	if last != nil {
+		end, err := o.log.LastSeq(ctx)
+		if err != nil {
+			return fmt.Errorf("read the end of the events: %w", err)
+		}
+		if end < last.Reached.Seq {
+			return fmt.Errorf("partition %d has decided up to %d, and stream %s ends at %d: its end is lost, and new events would be taken for decided ones; restore the stream",
+				o.partition, last.Reached.Seq, events.StreamEvents, end)
+		}
+	}
 	started := o.now()
 	t, from, err := o.load(ctx)
 	if err != nil {
@@ -246,6 +256,11 @@ func (o *owner) recover(ctx context.Context) error {
 	} else if t.step > 0 {
 		return fmt.Errorf("partition %d has a snapshot of step %d but no commit record: restore stream %s, or remove the snapshot from bucket %s",
 			o.partition, t.step, events.StreamDecisions, events.BucketState)
+	}
+	t.missing = func(producer string, from, to uint64) {
+		o.metrics.missing.Add(float64(to - from + 1))
+		o.slog.Error("records of a gateway are missing: what it acknowledged with them is not in the log any more; look at the disks of NATS, and run huoma doctor",
+			"stream", events.StreamEvents, "partition", o.partition, "gateway", producer, "first", from, "last", to)
 	}
 	o.t, o.commitSeq, o.armed = t, seq, make(map[string]time.Time)
 	o.savedSeq, o.savedAt, o.decided = from, o.now(), 0
