@@ -43,7 +43,7 @@ clients:
 	@tools/clients.sh
 
 test: setup clients ## the linters and all tests
-	@tools/need.sh cc curl zbarimg clickhouse_client
+	@tools/need.sh cc curl zbarimg clickhouse_client fuse
 	@$(MAKE) --no-print-directory lint
 	CGO_ENABLED=1 go test -race -p 2 -timeout 30m ./...
 

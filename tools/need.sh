@@ -1,5 +1,5 @@
 #!/bin/sh
-# need.sh go node npm cc curl make certificates zbarimg clickhouse_client
+# need.sh go node npm cc curl make certificates zbarimg clickhouse_client fuse
 #
 # Checks that this machine has each of the named things. What apt can install is installed when running as root;
 # anything else that is missing is one sentence on standard error and exit status 1.
@@ -64,6 +64,15 @@ need_curl() { command -v curl >/dev/null || install curl curl; }
 # What tests look at the product with: a decoder of QR pictures and a native ClickHouse client that are not ours.
 need_zbarimg() { command -v zbarimg >/dev/null || install zbarimg zbar-tools; }
 need_clickhouse_client() { command -v clickhouse-client >/dev/null || install clickhouse-client clickhouse-client; }
+
+# The disk of the power cut tests is a FUSE file system; root mounts it without help.
+need_fuse() {
+	[ "$(uname)" = Linux ] || return 0
+	[ -e /dev/fuse ] || modprobe fuse 2>/dev/null || true
+	[ -e /dev/fuse ] ||
+		fail "/dev/fuse is missing, and the power cut tests mount a file system of their own; load the module fuse (in a container, pass --device /dev/fuse and the right to mount) and run this again."
+	[ "$(id -u)" = 0 ] || command -v fusermount3 >/dev/null || install "fusermount3 (the power cut tests mount a file system)" fuse3
+}
 
 need_make() { command -v make >/dev/null || install make make; }
 

@@ -235,7 +235,7 @@ func free(addr string) error {
 
 // lockDir makes dir and takes it for this process.
 func lockDir(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("the data folder %s cannot be made: %w: choose another with --data", dir, errors.Unwrap(err))
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -247,4 +247,23 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("the data folder %s is in use by another huoma up: stop that one, or choose another with --data", dir)
 	}
 	return f, nil
+}
+
+// makeDir makes dir and those above it that are missing. When it returns, their names are on disk.
+func makeDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if above := filepath.Dir(dir); above != dir {
+		if err := makeDir(above); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil { // also where another process has just made it
+		return err
+	}
+	if d, err := os.Open(filepath.Dir(dir)); err == nil { // one may make folders where one may not look
+		_, _ = d.Sync(), d.Close()
+	}
+	return nil
 }

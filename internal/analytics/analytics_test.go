@@ -43,6 +43,7 @@ type site struct {
 	gens  []*chgen.Gen
 	last  []uint64         // newest commit's sequence, by partition
 	sums  []*events.Commit // newest commit, by partition
+	amid  atomic.Int64     // inserts that a test ended between two tables
 }
 
 func newSite(t *testing.T, partitions int) *site {
@@ -281,124 +282,6 @@ func (c *watchedClaim) Next(ctx context.Context) ([]events.Message, error) {
 	msgs, err := c.Claim.Next(ctx)
 	c.n += len(msgs)
 	return msgs, err
-}
-
-// doom ends a worker at a point of its work as a crash would: whatever it calls from then on fails.
-type doom struct {
-	*site
-	point string
-	after int // calls of that point to let pass
-	dead  atomic.Bool
-	died  chan struct{}
-}
-
-var errDead = errors.New("crashed")
-
-// at reports whether the worker is dead at this point, or dies here.
-func (d *doom) at(point string) error {
-	if d.dead.Load() {
-		return errDead
-	}
-	if point == d.point {
-		if d.after == 0 {
-			d.dead.Store(true)
-			close(d.died)
-			return errDead
-		}
-		d.after--
-	}
-	return nil
-}
-
-func (d *doom) Manifest(ctx context.Context, p int) ([]byte, uint64, error) {
-	if err := d.at("read"); err != nil {
-		return nil, 0, err
-	}
-	return d.conn.Manifest(ctx, p)
-}
-
-func (d *doom) PutManifest(ctx context.Context, p int, v []byte, rev uint64) (uint64, error) {
-	name := "close"
-	if strings.Contains(string(v), `"open":true`) {
-		name = "manifest"
-	}
-	if err := d.at("before " + name); err != nil {
-		return 0, err
-	}
-	rev, err := d.conn.PutManifest(ctx, p, v, rev)
-	return rev, errors.Join(err, d.at("after "+name))
-}
-
-func (d *doom) Insert(ctx context.Context, b events.Batch) (events.Inserted, error) {
-	if err := d.at("before insert"); err != nil {
-		return events.Inserted{}, err
-	}
-	if err := d.at("amid insert"); err != nil {
-		// The last table is out of reach: the others get their rows. The test ends the worker meanwhile.
-		ctx := context.WithoutCancel(ctx)
-		if err := d.store.Conn().Exec(ctx, "RENAME TABLE commits TO commits_away"); err != nil {
-			d.t.Error(err)
-		}
-		if _, err := d.store.Insert(ctx, b); err == nil {
-			d.t.Error("inserted without the last table")
-		}
-		if err := d.store.Conn().Exec(ctx, "RENAME TABLE commits_away TO commits"); err != nil {
-			d.t.Error(err)
-		}
-		return events.Inserted{}, err
-	}
-	done, err := d.store.Insert(ctx, b)
-	return done, errors.Join(err, d.at("after insert"))
-}
-
-func (d *doom) DeadLetter(ctx context.Context, list []events.DeadLetter) error {
-	return d.conn.DeadLetter(ctx, list)
-}
-
-type doomedClaim struct {
-	analytics.Claim
-	d *doom
-}
-
-func (c *doomedClaim) Ack(ctx context.Context, upto uint64) error {
-	if err := c.d.at("before ack"); err != nil {
-		return err
-	}
-	return errors.Join(c.Claim.Ack(ctx, upto), c.d.at("after ack"))
-}
-
-func TestCrash(t *testing.T) {
-	for _, point := range []string{"read", "before manifest", "after manifest", "before insert", "amid insert", "after insert", "before close", "after close", "before ack", "after ack"} {
-		t.Run(point, func(t *testing.T) {
-			s := newSite(t, 1)
-			d := &doom{site: s, point: point, after: 1, died: make(chan struct{})}
-			if point == "read" {
-				d.after = 0
-			}
-			o := s.ports()
-			o.Manifests, o.Warehouse, o.Dead = d, d, d
-			o.Policy.Rows = 60
-			o.Claim = func(ctx context.Context, p int) (analytics.Claim, error) {
-				if d.dead.Load() {
-					return nil, errDead
-				}
-				c, err := s.conn.ClaimCommits(ctx, p)
-				return &doomedClaim{c, d}, err
-			}
-			s.commit(0, 12, 15)
-			_, stop := s.start(o)
-			select {
-			case <-d.died:
-			case <-time.After(time.Minute):
-				t.Fatal("the worker has not come to that point")
-			}
-			stop()
-			s.commit(0, 3, 15)
-			s.start(s.ports())
-			s.arrived()
-			s.exact()
-		})
-	}
 }
 
 // A worker that is no longer the owner while it inserts gives up, and nothing is lost or doubled.

@@ -12,8 +12,9 @@ import (
 // needs more spills to disk or fails alone, with MEMORY_LIMIT_EXCEEDED.
 //
 // Durability: an INSERT is answered after its part and the directory entry are on disk (fsync_after_insert,
-// fsync_part_directory), so what was acknowledged survives a power cut as far as the disk keeps its word. Merged
-// parts are not synced: their sources stay for eight minutes, in which the system writes them out.
+// fsync_part_directory), so what was acknowledged survives a power cut as far as the disk keeps its word. Merged parts are synced too
+// (min_rows_to_fsync_after_merge, min_compressed_bytes_to_fsync_after_merge): one that is torn may look whole when it is loaded, and
+// would stand for its sources.
 const (
 	memoryLimit = 2 << 30
 
@@ -43,6 +44,8 @@ const (
   <merge_tree>
     <fsync_after_insert>1</fsync_after_insert>
     <fsync_part_directory>1</fsync_part_directory>
+    <min_rows_to_fsync_after_merge>1</min_rows_to_fsync_after_merge>
+    <min_compressed_bytes_to_fsync_after_merge>1</min_compressed_bytes_to_fsync_after_merge>
     <number_of_free_entries_in_pool_to_execute_mutation>1</number_of_free_entries_in_pool_to_execute_mutation>
     <number_of_free_entries_in_pool_to_lower_max_size_of_merge>1</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
     <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>1</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/huoma/huoma/internal/events"
 )
@@ -24,8 +25,8 @@ const (
 // after an error, the same batch may and must be inserted again, whatever had been stored. Rows the server refuses are left out and
 // returned as dead letters.
 //
-// A replayed batch that may be older than the deduplication windows, or that the log no longer has in full, is compared with the tables
-// first, and only what is missing is inserted.
+// A replayed batch that may be older than the deduplication windows, that the log no longer has in full, or over which the server was
+// started anew, is compared with the tables first, and only what is missing is inserted.
 func (s *Store) Insert(ctx context.Context, b events.Batch) (events.Inserted, error) {
 	if b.Token == "" {
 		return events.Inserted{}, &Error{Op: "insert", Class: Never, Err: ErrNoToken}
@@ -36,8 +37,12 @@ func (s *Store) Insert(ctx context.Context, b events.Batch) (events.Inserted, er
 	}
 	res := events.Inserted{Rows: map[string]int{}}
 	token := b.Token
+	restarted, err := s.restarted(ctx, b)
+	if err != nil {
+		return res, err
+	}
 	if b.Replayed && len(rows.commits) > 0 {
-		look := b.Partial
+		look := b.Partial || restarted
 		if !look {
 			if look, err = s.leftWindow(ctx, b); err != nil {
 				return res, err
@@ -49,8 +54,16 @@ func (s *Store) Insert(ctx context.Context, b events.Batch) (events.Inserted, er
 				return res, err
 			}
 			res.Skipped = before - rows.count()
-			// Other rows than the first time, so another token: under the old one they would be dropped in silence.
+			// Other rows than the first time, so another token: under the old one they would be dropped in silence. Nor is the old one to
+			// be trusted after a restart.
 			token = fmt.Sprintf("%s/rest-%d", token, rows.count())
+			if restarted {
+				first, err := s.serverStart(ctx)
+				if err != nil {
+					return res, err
+				}
+				token += fmt.Sprintf("-%d", first.Truncate(10*time.Second).Unix())
+			}
 		}
 	}
 	for _, step := range []func() error{
@@ -74,6 +87,12 @@ func (s *Store) Insert(ctx context.Context, b events.Batch) (events.Inserted, er
 		},
 		func() error {
 			return put(ctx, s, codesTable, rows.codes, token, &res, func(r *codeRow) *place { return &r.place })
+		},
+		func() error {
+			if !b.Replayed || !restarted {
+				return nil
+			}
+			return s.mendRollups(ctx, b)
 		},
 		func() error {
 			if len(rows.commits) == 0 {

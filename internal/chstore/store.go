@@ -42,6 +42,7 @@ type Store struct {
 	conn     driver.Conn
 	database string
 	log      *slog.Logger
+	starts   starts
 }
 
 var databaseName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)

@@ -55,7 +55,8 @@ func readKey(data string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// writeKey keeps the key, for its owner only. Others see the old key or the new, never half of one.
+// writeKey keeps the key, for its owner only. Others see the old key or the new, never half of one, and when it returns, the key and its name
+// are on disk.
 func writeKey(data, key string) error {
 	path := keyFile(data)
 	f, err := os.CreateTemp(data, ".api-key-*") // mode 0600
@@ -63,17 +64,32 @@ func writeKey(data, key string) error {
 		return fmt.Errorf("the API key cannot be kept in %s: make the folder writable or pass --api-key to every command", data)
 	}
 	_, err = f.WriteString(key + "\n")
+	if err == nil {
+		err = f.Sync()
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
+	if err == nil {
+		err = syncFolder(data)
+	}
 	if err != nil {
 		_ = os.Remove(f.Name())
 		return fmt.Errorf("the API key cannot be kept in %s: check the free space there", path)
 	}
 	return nil
+}
+
+// syncFolder makes sure that the names in a folder are on disk.
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // newKey draws a key of 192 bits.

@@ -73,7 +73,7 @@ func (c *doctorCmd) Run(ctx context.Context, a *App) error {
 		run  func(context.Context, *App) finding
 	}{
 		{"data folder", c.folder}, {"disk space", c.disk}, {"ports", c.ports}, {"engine library", c.engine}, {"gateway", c.gateway}, {"api key", c.key}, {"clock", c.clock},
-		{"nats", c.nats}, {"streams", c.streams}, {"dead letters", c.deadLetters},
+		{"nats", c.nats}, {"streams", c.streams}, {"log", c.damage}, {"dead letters", c.deadLetters},
 		{"clickhouse", c.clickhouse}, {"schema", c.schema}, {"clickhouse http", c.clickhouseHTTP}, {"reconcile", c.reconcile},
 	} {
 		cctx, cancel := context.WithTimeout(ctx, checkTime)
@@ -309,6 +309,23 @@ func (c *doctorCmd) streams(ctx context.Context, _ *App) finding {
 		}
 		return fine("messages: %s; server %s", strings.Join(parts, ", "), n.nc.ConnectedServerVersion())
 	})
+}
+
+// damage asks whether the log has all that was ever in it: a NATS server starts without what it cannot read.
+func (c *doctorCmd) damage(ctx context.Context, _ *App) finding {
+	conn, err := natsjs.Connect(ctx, natsjs.Options{URL: c.NATSURL, Name: "huoma doctor"})
+	if err != nil {
+		return bad("see the line of nats", "it cannot be read")
+	}
+	defer conn.Close()
+	found, err := conn.Damage(ctx)
+	switch {
+	case err != nil:
+		return bad("see the line of nats", "it cannot be read (%v)", err)
+	case len(found) > 0:
+		return bad("docs/durability.md has what to do", "%s", strings.Join(found, "; "))
+	}
+	return fine("whole: no gaps in the decisions, and snapshots and events go with them")
 }
 
 func (c *doctorCmd) deadLetters(ctx context.Context, _ *App) finding {

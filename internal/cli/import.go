@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	_ "time/tzdata" // zones of mappings, also where the system has none
 
@@ -270,7 +271,14 @@ func (s *aside) close() error {
 		s.more = 0
 	}
 	for path, f := range s.files {
-		if err := f.Close(); err != nil && s.err == nil && !errors.Is(err, os.ErrClosed) {
+		err := f.Sync() // they are not in the log: this file is all there is of them
+		if errors.Is(err, syscall.EINVAL) {
+			err = nil // a pipe or a terminal
+		}
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil && s.err == nil && !errors.Is(err, os.ErrClosed) {
 			s.err = fmt.Errorf("bad lines cannot be kept in %s: check the free space there", path)
 		}
 	}

@@ -68,9 +68,9 @@ var layers = []Layer{
 	},
 	{
 		Name:     "test servers",
-		Packages: []string{"internal/natsdev/natstest", "internal/chembed/chtest", "internal/importing/importtest"},
+		Packages: []string{"internal/natsdev/natstest", "internal/chembed/chtest", "internal/importing/importtest", "internal/powercut"},
 		Imports:  []string{"embedded servers", "events"},
-		Why:      "they start an embedded server for tests, or stand in for something, and are imported by tests alone",
+		Why:      "they start an embedded server for tests, or stand in for something, such as a disk whose power is cut, and are imported by tests alone",
 	},
 	{
 		Name: "services",

@@ -21,6 +21,7 @@ type metrics struct {
 	snapshots *prometheus.CounterVec
 	snapBytes prometheus.Gauge
 	owner     *prometheus.GaugeVec
+	missing   prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -38,9 +39,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		snapshots: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huoma_snapshots_total", Help: "Snapshots written, by outcome."}, []string{"outcome"}),
 		snapBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "huoma_snapshot_bytes", Help: "Size of the last snapshot."}),
 		owner:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "huoma_partition_owned", Help: "1 where this worker owns the partition."}, []string{"partition"}),
+		missing:   prometheus.NewCounter(prometheus.CounterOpts{Name: "huoma_missing_records_total", Help: "Records of gateways that the log has lost."}),
 	}
 	if r != nil {
-		r.MustRegister(m.scans, m.decisions, m.alerts, m.dead, m.latency, m.size, m.lag, m.snapshots, m.snapBytes, m.owner)
+		r.MustRegister(m.scans, m.decisions, m.alerts, m.dead, m.latency, m.size, m.lag, m.snapshots, m.snapBytes, m.owner, m.missing)
 	}
 	return m
 }

@@ -15,17 +15,31 @@ import (
 // it dead there.
 type Point string
 
-// The points, in the order a step passes them.
+// The points: first those of whoever takes a partition over, then those of a step, in the order they are passed.
 const (
+	BeforeRecovery Point = "before-recovery"
+	AfterToldAgain Point = "after-told-again" // alerts and decisions of the last record
+	AfterArmed     Point = "after-armed"      // timers of all codes
+	AfterRewind    Point = "after-rewind"
+
 	BeforeDeadLetter Point = "before-dead-letter"
 	BeforeCommit     Point = "before-commit"
 	AfterCommit      Point = "after-commit"
 	AfterAlerts      Point = "after-alerts"
+	AfterDecisions   Point = "after-decisions"
+	AfterTimer       Point = "after-timer" // one of those of a step, or of a recovery
 	AfterTimers      Point = "after-timers"
 	AfterAck         Point = "after-ack"
 	BeforeSnapshot   Point = "before-snapshot"
+	SnapshotBegun    Point = "snapshot-begun" // it is being written meanwhile
 	AfterSnapshot    Point = "after-snapshot"
 )
+
+// Points are all there are.
+var Points = []Point{
+	BeforeRecovery, AfterToldAgain, AfterArmed, AfterRewind, BeforeDeadLetter, BeforeCommit, AfterCommit, AfterAlerts, AfterDecisions, AfterTimer,
+	AfterTimers, AfterAck, BeforeSnapshot, SnapshotBegun, AfterSnapshot,
+}
 
 // owner is one partition's worker: input in, commit records out.
 type owner struct {
@@ -66,12 +80,18 @@ func (o *owner) run(ctx context.Context) error {
 		batch, err := o.in.Next(ctx)
 		switch {
 		case errors.Is(err, events.ErrRewind):
+			if err := o.at(BeforeRecovery); err != nil {
+				return err
+			}
 			if err := o.recover(ctx); err != nil {
 				return err
 			}
 			from := o.t.reached.Next()
 			if err := o.in.Rewind(ctx, from); err != nil {
 				return fmt.Errorf("rewind to %d: %w", from, err)
+			}
+			if err := o.at(AfterRewind); err != nil {
+				return err
 			}
 			o.onOwned(true)
 			continue
@@ -152,7 +172,7 @@ func (o *owner) commit(ctx context.Context, b *builder) error {
 	if err := o.tell(ctx, c); err != nil {
 		return err
 	}
-	if err := o.at(AfterAlerts); err != nil {
+	if err := o.at(AfterDecisions); err != nil {
 		return err
 	}
 	if err := o.arm(ctx, touched); err != nil {
@@ -180,6 +200,9 @@ func (o *owner) tell(ctx context.Context, c *events.Commit) error {
 		if err := o.log.PublishAlerts(ctx, c.Alerts); err != nil {
 			return fmt.Errorf("publish alerts: %w", err)
 		}
+	}
+	if err := o.at(AfterAlerts); err != nil {
+		return err
 	}
 	if len(c.Decisions) > 0 {
 		if err := o.log.PublishDecisions(ctx, c.Decisions); err != nil {
@@ -209,6 +232,9 @@ func (o *owner) arm(ctx context.Context, ids []string) error {
 			return fmt.Errorf("set the timer of code %s: %w", id, err)
 		}
 		o.armed[id] = due
+		if err := o.at(AfterTimer); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -230,6 +256,16 @@ func (o *owner) recover(ctx context.Context) error {
 	if o.t != nil && !o.ahead && o.commitSeq == seq && (last == nil || o.t.step == last.Step) {
 		return nil // delivery stumbled; what is in memory still stands
 	}
+	if last != nil {
+		end, err := o.log.LastSeq(ctx)
+		if err != nil {
+			return fmt.Errorf("read the end of the events: %w", err)
+		}
+		if end < last.Reached.Seq {
+			return fmt.Errorf("partition %d has decided up to %d, and stream %s ends at %d: its end is lost, and new events would be taken for decided ones; restore the stream",
+				o.partition, last.Reached.Seq, events.StreamEvents, end)
+		}
+	}
 	started := o.now()
 	t, from, err := o.load(ctx)
 	if err != nil {
@@ -243,6 +279,11 @@ func (o *owner) recover(ctx context.Context) error {
 		return fmt.Errorf("partition %d has a snapshot of step %d but no commit record: restore stream %s, or remove the snapshot from bucket %s",
 			o.partition, t.step, events.StreamDecisions, events.BucketState)
 	}
+	t.missing = func(producer string, from, to uint64) {
+		o.metrics.missing.Add(float64(to - from + 1))
+		o.slog.Error("records of a gateway are missing: what it acknowledged with them is not in the log any more; look at the disks of NATS, and run huoma doctor",
+			"stream", events.StreamEvents, "partition", o.partition, "gateway", producer, "first", from, "last", to)
+	}
 	o.t, o.ahead, o.commitSeq, o.armed = t, false, seq, make(map[string]time.Time)
 	o.savedSeq, o.savedAt, o.decided = from, o.now(), 0
 	if last != nil {
@@ -250,11 +291,17 @@ func (o *owner) recover(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := o.at(AfterToldAgain); err != nil {
+		return err
+	}
 	ids := make([]string, 0, len(t.codes))
 	for id := range t.codes {
 		ids = append(ids, id)
 	}
 	if err := o.arm(ctx, ids); err != nil {
+		return err
+	}
+	if err := o.at(AfterArmed); err != nil {
 		return err
 	}
 	o.slog.Info("partition taken over", "partition", o.partition, "step", t.step, "reached", t.reached.Seq, "codes", len(t.codes),

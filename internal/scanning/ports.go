@@ -25,6 +25,8 @@ type Commits interface {
 // History reads a partition's stored input again, in order, both ends included.
 type History interface {
 	Replay(ctx context.Context, partition int, from, to uint64, fn func(events.Message) error) error
+	// LastSeq is the newest sequence that has ever been stored, of any partition.
+	LastSeq(ctx context.Context) (uint64, error)
 }
 
 // Snapshots keeps the last state of each partition.

@@ -51,7 +51,7 @@ func (o *owner) snapshot(ctx context.Context) error {
 		o.metrics.snapshot(len(b), err)
 		done <- err
 	}()
-	return nil
+	return o.at(SnapshotBegun)
 }
 
 // reap takes the outcome of the snapshot being written. A failed one is

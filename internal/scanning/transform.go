@@ -52,6 +52,9 @@ type Transform struct {
 	clock     time.Time // the broker's newest time: what decisions are made at never runs backwards
 
 	touched map[string]struct{} // codes changed since the last record
+
+	// missing is told of numbers that a gateway's records have skipped, while input is decided for the first time; nil in a replay.
+	missing func(producer string, from, to uint64)
 }
 
 // NewTransform returns the empty state of a partition.
@@ -168,6 +171,9 @@ func (t *Transform) record(b *builder, m events.Message, in *input, first int, e
 	if number <= t.producers[producer] {
 		t.totals.Repeated += int64(len(items))
 		return finish()
+	}
+	if want := t.producers[producer] + 1; number > want && first == 0 && t.missing != nil {
+		t.missing(producer, want, number-1)
 	}
 	if done, whole := t.run(b, m, items, first, end, events.KindGateway); !whole {
 		return done
