@@ -57,6 +57,7 @@ type grammar struct {
 	Keys     keysCmd     `cmd:"" help:"Make the keyring that gateways and scan workers share."`
 	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
 	Doctor   doctorCmd   `cmd:"" help:"Check this machine and a running installation."`
+	Verify   verifyCmd   `cmd:"" help:"Prove that the numbers are right: replay the log and compare everything with it."`
 
 	Clickhouse clickhouseCmd `cmd:"" help:"Serve the embedded ClickHouse alone, for roles that run as processes of their own."`
 }
@@ -140,7 +141,7 @@ func (a *App) run(ctx context.Context, args []string) (err error) {
 // asked is the command that args begins with, for a hint.
 func asked(args []string) string {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		for _, name := range []string{"up", "demo", "mint", "scan", "codes", "alerts", "query", "simulate", "import", "replay", "keys", "migrate", "doctor", "clickhouse"} {
+		for _, name := range []string{"up", "demo", "mint", "scan", "codes", "alerts", "query", "simulate", "import", "replay", "keys", "migrate", "doctor", "verify", "clickhouse"} {
 			if args[0] == name {
 				return name + " "
 			}

@@ -50,3 +50,13 @@ type DeadLetter struct {
 	Reason    Code
 	Detail    string // one sentence
 }
+
+// StreamState is how much of a stream is stored.
+type StreamState struct {
+	First    uint64 // sequence of the oldest message; one behind Last when there is none
+	Last     uint64 // sequence of the newest message there ever was; 0: none
+	Messages uint64
+	FirstAt  time.Time     // of the oldest message
+	MaxAge   time.Duration // how long messages are kept; 0: for ever
+	Bounded  bool          // the oldest also go when there is too much
+}

@@ -254,28 +254,25 @@ func (r *reader) next() ([]*delivery, error) {
 // through. What retention has removed is not there. It returns what fn
 // returns, or ctx's error.
 func (c *Conn) Replay(ctx context.Context, partition int, from, to uint64, fn func(events.Message) error) error {
+	return c.Stored(ctx, events.StreamEvents, partitionFilters(partition), from, to, fn)
+}
+
+// Stored calls fn with the messages of a stream that fit a filter (none: with
+// all), from one stream sequence to another, as Replay does.
+func (c *Conn) Stored(ctx context.Context, stream string, filters []string, from, to uint64, fn func(events.Message) error) error {
 	if from > to {
 		return nil
 	}
-	what := fmt.Sprintf("replay partition %d", partition)
 	// A message that is not stored yet must not be waited for.
-	var last uint64
-	err := c.retry(ctx, what, func(ctx context.Context) error {
-		s, err := c.js.Stream(ctx, events.StreamEvents)
-		if err != nil {
-			return err
-		}
-		last = s.CachedInfo().State.LastSeq
-		return nil
-	})
+	info, err := c.streamInfo(ctx, stream)
 	if err != nil {
 		return err
 	}
-	to = min(to, last)
+	to = min(to, info.State.LastSeq)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	through := false
-	f := feed{stream: events.StreamEvents, filters: partitionFilters(partition), next: from, caught: func() { through = true; cancel() }}
+	f := feed{stream: stream, filters: filters, next: from, caught: func() { through = true; cancel() }}
 	err = c.follow(ctx, &f, func(d *delivery) error {
 		if d.Seq > to {
 			return errDone
@@ -292,6 +289,18 @@ func (c *Conn) Replay(ctx context.Context, partition int, from, to uint64, fn fu
 		return nil
 	}
 	return err
+}
+
+// StreamState is how much a stream holds, and how long it is kept.
+func (c *Conn) StreamState(ctx context.Context, stream string) (events.StreamState, error) {
+	info, err := c.streamInfo(ctx, stream)
+	if err != nil {
+		return events.StreamState{}, err
+	}
+	st := info.State
+	return events.StreamState{
+		First: st.FirstSeq, Last: st.LastSeq, Messages: st.Msgs, FirstAt: st.FirstTime.UTC(), MaxAge: info.Config.MaxAge, Bounded: info.Config.MaxBytes > 0 || info.Config.MaxMsgs > 0,
+	}, nil
 }
 
 // Alerts calls fn with the newest alerts stored, oldest of them first, at most

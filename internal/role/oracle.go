@@ -1,0 +1,38 @@
+package role
+
+import (
+	"strings"
+
+	"github.com/huoma/huoma/internal/oracle"
+	"github.com/huoma/huoma/internal/token"
+	"github.com/huoma/huoma/internal/visit"
+)
+
+// Oracle is what the oracle knows of who is scanning: what a scan worker with the same keys knows.
+func Oracle(k *token.Keyring) oracle.Who {
+	return oracle.Who{
+		Visitor: k.Visitors().FromOpenID,
+		Class: func(userAgent string) (verdict, rule string) {
+			c := visit.Classify(visit.Request{Method: "GET", UserAgent: userAgent})
+			switch c.Kind {
+			case visit.Preview:
+				return "preview", c.Rule
+			case visit.Bot:
+				return "bot", c.Rule
+			}
+			return "", ""
+		},
+		Network: visit.CutNetwork,
+		Picture: func(text string) (code string, variant int, tracking string, ok bool) {
+			p, err := k.Open(strings.ToUpper(text))
+			if err != nil {
+				return "", 0, "", false
+			}
+			return p.Code.String(), p.Variant, k.Tracking(p), true
+		},
+		Device: func(userAgent string) (model, os, app string) {
+			d := visit.Device(userAgent)
+			return d.Model, d.OS, d.App
+		},
+	}
+}
