@@ -235,29 +235,46 @@ func (k *checker) deadLetters(ctx context.Context) (map[string]string, Check) {
 	return reasons, c
 }
 
-// stored calls f with every message of a stream.
+// stored calls f with every message of a stream. It goes on trying while the
+// stream does not answer, for two minutes.
 func (k *checker) stored(ctx context.Context, stream string, f func(jetstream.Msg)) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
+	next := uint64(1)
+	for {
+		err := k.read(ctx, stream, &next, f)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		wait(ctx, time.Second)
+	}
+}
+
+// read reads a stream from a sequence on to its end.
+func (k *checker) read(ctx context.Context, stream string, next *uint64, f func(jetstream.Msg)) error {
 	s, err := k.probe.js.Stream(ctx, stream)
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", stream, err)
 	}
-	last := s.CachedInfo().State.LastSeq
-	if s.CachedInfo().State.Msgs == 0 {
+	state := s.CachedInfo().State
+	if state.Msgs == 0 || *next > state.LastSeq {
 		return nil
 	}
-	cons, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	cons, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: *next})
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", stream, err)
 	}
 	for {
 		m, err := cons.Next(jetstream.FetchMaxWait(5 * time.Second))
 		if err != nil {
+			return fmt.Errorf("read stream %s from %d: %w", stream, *next, err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
 			return fmt.Errorf("read stream %s: %w", stream, err)
 		}
 		f(m)
-		if meta, err := m.Metadata(); err == nil && meta.Sequence.Stream >= last {
+		if *next = meta.Sequence.Stream + 1; meta.Sequence.Stream >= state.LastSeq {
 			return nil
 		}
 	}

@@ -29,7 +29,8 @@ type Injected struct {
 	Observed string        `json:"observed,omitempty"`
 	Error    string        `json:"error,omitempty"` // why it could not be injected
 
-	// For a lost leader: how long until a publish to NATS, and until a write through a gateway, was acknowledged.
+	// For a lost leader: how long until there was another, a publish to NATS was acknowledged, and a write through a gateway was.
+	Elected time.Duration `json:"elected,omitempty"`
 	Publish time.Duration `json:"publish_resumed,omitempty"`
 	Write   time.Duration `json:"write_resumed,omitempty"`
 }
@@ -298,8 +299,11 @@ func (j *injector) leader(ctx context.Context, f plan.Fault, d *Injected) error 
 	}
 	p.Kill()
 	at := time.Now()
+	var both sync.WaitGroup
+	both.Go(func() { d.Elected = j.probe.elected(ctx, at, f.To, name) })
 	d.Publish, d.Write = j.probe.resumed(ctx, at)
-	d.Observed = fmt.Sprintf("%s led; publishing resumed after %s, gateways' writes after %s; ", name, d.Publish.Round(time.Millisecond), d.Write.Round(time.Millisecond))
+	both.Wait()
+	d.Observed = fmt.Sprintf("%s led; another led after %s; publishing resumed after %s, gateways' writes after %s; ", name, d.Elected.Round(time.Millisecond), d.Publish.Round(time.Millisecond), d.Write.Round(time.Millisecond))
 	wait(ctx, f.For-time.Since(at))
 	return j.again(ctx, p, d)
 }

@@ -5,31 +5,49 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/huoma/huoma/internal/chaos/plan"
 )
 
-// expected are lines at the level of errors that injected faults explain, with
-// the reason. Anything else at that level is a difference.
-var expected = []struct{ line, why string }{
-	{`msg="events not stored"`, "NATS could not be reached, or answered too late; whoever waited was told so"},
-	{`msg="forged scans not counted"`, "NATS could not be reached; forged scans are counted and not kept"},
-	{`msg="the definitions cannot be reached"`, "NATS could not be reached; whoever asked was told so"},
-	{`msg="a request failed"`, "NATS could not be reached; whoever asked was told so"},
-	{`msg="partition given up; claiming it again"`, "NATS could not be reached, or another owner had taken over"},
-	{`msg="the ClickHouse engine ended and is started again"`, "it was killed"},
-	{`msg=connection `, "a connection was cut"},
-	{`msg=subscription `, "a connection was cut, or a consumer had moved"},
-	{`msg=pull `, "the consumer's server was away"},
+// An explanation is why a line at the level of errors may be in a log, and
+// which faults must have been injected for that; nil: any.
+type explanation struct {
+	line, why string
+	by        []plan.Kind
+}
+
+// away are the faults after which a role does not reach NATS, or not in time.
+var away = []plan.Kind{
+	plan.Kill, plan.Pause, plan.Leader, plan.Minority, plan.Majority, plan.DiskFull, plan.DiskSlow, plan.Cut, plan.Delay, plan.Hold, plan.LoseAcks, plan.StaleOwner, plan.RollingStop,
+}
+
+// expected are such lines of the roles. Anything else at that level is a
+// difference.
+var expected = []explanation{
+	{`msg="events not stored"`, "NATS could not be reached, or answered too late; whoever waited was told so", away},
+	{`msg="forged scans not counted"`, "NATS could not be reached; forged scans are counted and not kept", away},
+	{`msg="the definitions cannot be reached"`, "NATS could not be reached; whoever asked was told so", away},
+	{`msg="a request failed"`, "NATS could not be reached; whoever asked was told so", away},
+	{`msg="partition given up; claiming it again"`, "NATS could not be reached, or another owner had taken over", away},
+	{`msg="the ClickHouse engine ended and is started again"`, "it was killed", []plan.Kind{plan.Kill, plan.DiskFull}},
+	{`msg=connection `, "a connection was cut", away},
+	{`msg=subscription `, "a connection was cut, or a consumer had moved", away},
+	{`msg=pull `, "the consumer's server was away", away},
 }
 
 // expectedNATS are such lines of nats-server.
-var expectedNATS = []struct{ line, why string }{
-	{`Error trying to connect to route`, "another server was away"},
-	{`Error reading from client`, "a connection was cut"},
-	{`no space left on device`, "the disk was full"},
-	{`out of space`, "the disk was full"},
-	{`out of resources`, "the disk was full"},
-	{`DISABLED`, "the disk was full"},
+var expectedNATS = []explanation{
+	{`JetStream failed to store a msg`, "the disk was full", []plan.Kind{plan.DiskFull}},
+	{`Error trying to connect to route`, "another server was away", nil},
+	{`Error reading from client`, "a connection was cut", nil},
+	{`Error flushing`, "a connection was cut", nil},
+	{`no space left on device`, "the disk was full", []plan.Kind{plan.DiskFull}},
+	{`out of space`, "the disk was full", []plan.Kind{plan.DiskFull}},
+	{`out of resources`, "the disk was full", []plan.Kind{plan.DiskFull}},
+	{`DISABLED`, "the disk was full", []plan.Kind{plan.DiskFull}},
+	{`expected sequence does not match store`, "the disk was full, and the server catches up from the others", []plan.Kind{plan.DiskFull}},
 }
 
 var (
@@ -46,15 +64,21 @@ func (k *checker) logs() Check {
 		c.Error = "there are no logs"
 		return c
 	}
+	var injected []plan.Kind
+	for _, f := range k.plan.Faults {
+		if f.Not == "" {
+			injected = append(injected, f.Kind)
+		}
+	}
 	for _, name := range files {
-		if err := scanLog(name, &c); err != nil {
+		if err := scanLog(name, &c, injected); err != nil {
 			c.Error = err.Error()
 		}
 	}
 	return c
 }
 
-func scanLog(name string, c *Check) error {
+func scanLog(name string, c *Check, injected []plan.Kind) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
@@ -72,7 +96,7 @@ func scanLog(name string, c *Check) error {
 		default:
 			c.Expected++
 			c.Found++
-			if explained(base, line) {
+			if explained(base, line, injected) {
 				continue
 			}
 			c.Expected--
@@ -83,15 +107,13 @@ func scanLog(name string, c *Check) error {
 	return lines.Err()
 }
 
-func explained(process, line string) bool {
+// explained reports whether a fault that was injected explains a line.
+func explained(process, line string, injected []plan.Kind) bool {
 	list := expected
-	if strings.HasPrefix(process, "nats-") {
+	if strings.HasPrefix(process, "nats-") || strings.Contains(line, "component=nats-server") {
 		list = expectedNATS
 	}
-	for _, e := range list {
-		if strings.Contains(line, e.line) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, func(e explanation) bool {
+		return strings.Contains(line, e.line) && (e.by == nil || slices.ContainsFunc(injected, func(k plan.Kind) bool { return slices.Contains(e.by, k) }))
+	})
 }

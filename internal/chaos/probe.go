@@ -62,6 +62,22 @@ func (p *probe) leader(ctx context.Context, stream string) (string, error) {
 	return "", fmt.Errorf("nobody leads %s: %w", stream, last)
 }
 
+// elected returns how long after at a stream has a leader that is not was.
+func (p *probe) elected(ctx context.Context, at time.Time, stream, was string) time.Duration {
+	for time.Since(at) < resumeWithin && ctx.Err() == nil {
+		once, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		s, err := p.js.Stream(once, stream)
+		cancel()
+		if err == nil {
+			if c := s.CachedInfo().Cluster; c != nil && c.Leader != "" && c.Leader != was {
+				return time.Since(at)
+			}
+		}
+		wait(ctx, 20*time.Millisecond)
+	}
+	return resumeWithin
+}
+
 // resumeWithin is how long resumed waits for a write at all.
 const resumeWithin = time.Minute
 

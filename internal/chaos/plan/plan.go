@@ -269,7 +269,7 @@ func (d *drawer) draw(k Kind) Fault {
 	case MidInsert:
 		f.Target, f.For, f.Lane = w.clickhouse[0], d.span(0, 3*time.Second), Servers
 	case Leader:
-		f.Target, f.To, f.For, f.Lane = "its leader", []string{"HUOMA_EVENTS", "HUOMA_DECISIONS"}[d.rng.IntN(2)], d.span(8*time.Second, 14*time.Second), Servers
+		f.Target, f.To, f.For, f.Lane = "its leader", []string{"HUOMA_EVENTS", "HUOMA_EVENTS", "HUOMA_DECISIONS"}[d.rng.IntN(3)], d.span(8*time.Second, 14*time.Second), Servers
 	case Minority:
 		f.Target, f.For, f.Lane = d.pick(w.nats), d.span(3*time.Second, 10*time.Second), Servers
 	case Majority:

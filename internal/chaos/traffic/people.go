@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -78,7 +80,7 @@ func (t *Traffic) scan(ctx context.Context, method, url, agent string, cookies m
 	resp, err := t.http.Do(req)
 	if err != nil {
 		l.mu.Lock()
-		if !forged {
+		if !forged && !errors.Is(err, syscall.ECONNREFUSED) {
 			l.unsure++
 		}
 		l.mu.Unlock()
