@@ -23,7 +23,7 @@ func main() {
 	flag.StringVar(&faults, "faults", "", "kinds of faults to draw from, separated by commas; default: all")
 	flag.StringVar(&o.Dir, "dir", "", "folder of the run, emptied first (default data/chaos/seed-N)")
 	flag.BoolVar(&o.Keep, "keep", false, "keep the data, not only logs and report")
-	flag.BoolVar(&o.Lie, "lie", false, "lose one acknowledged message on purpose: the report has to be red")
+	flag.BoolVar(&o.Lie, "lie", false, "lose three acknowledged messages on purpose: the report has to be red")
 	short := flag.Bool("short", false, "the short form: 2 minutes, 40 000 events, 8 faults, programs as they are built anyway")
 	asJSON := flag.Bool("json", false, "print the report as one JSON object")
 	flag.Usage = func() {
@@ -31,12 +31,13 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	if *short { // the flags given are stronger
+		o.short()
+		flag.Parse()
+	}
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "chaos: there is no argument %q: see --help\n", flag.Arg(0))
 		os.Exit(2)
-	}
-	if *short {
-		o.short()
 	}
 	var err error
 	if o.Only, err = kinds(faults); err != nil {

@@ -44,9 +44,8 @@ func (o *Options) again() string {
 	words := []string{"go run ./internal/chaos --seed", fmt.Sprint(o.Seed)}
 	if o.Short {
 		words = append(words, "--short")
-	} else {
-		words = append(words, "--events", fmt.Sprint(o.Events), "--count", fmt.Sprint(o.Faults), "--duration", o.Duration.String())
 	}
+	words = append(words, "--events", fmt.Sprint(o.Events), "--count", fmt.Sprint(o.Faults), "--duration", o.Duration.String())
 	if o.Shape != "" {
 		words = append(words, "--shape", o.Shape)
 	}
@@ -190,23 +189,23 @@ func (j *injector) tell(done <-chan struct{}) {
 	}
 }
 
-// lie has one message dropped and acknowledged all the same.
+// lie has messages dropped and acknowledged all the same. They are a few: one
+// alone might be the repeat of another.
 func (j *injector) lie(ctx context.Context, after int) {
 	if !j.reached(ctx, after) {
 		return
 	}
 	links := j.in.Links["producers nats"]
-	for counts(links).Lies == 0 && ctx.Err() == nil {
-		for _, k := range links {
-			if counts(links).Lies == 0 {
-				k.Set(wire.Faults{Lie: "huoma.in."})
-			}
-		}
-		wait(ctx, 200*time.Millisecond)
-		for _, k := range links {
-			k.Set(wire.Faults{})
-		}
+	for _, k := range links {
+		k.Set(wire.Faults{Lie: "huoma.in."})
 	}
+	for counts(links).Lies < wire.Lies && ctx.Err() == nil {
+		wait(ctx, 50*time.Millisecond)
+	}
+	for _, k := range links {
+		k.Set(wire.Faults{})
+	}
+	j.log.Info("messages were dropped and acknowledged all the same", "lies", counts(links).Lies)
 }
 
 // emptied is a folder with nothing of an earlier run in it. It refuses one

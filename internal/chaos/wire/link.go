@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,8 +20,11 @@ type Faults struct {
 	Delay       time.Duration // each way
 	Duplicate   bool          // NATS: messages arrive twice
 	LoseAcks    bool          // NATS: a publisher does not hear that its message is stored
-	Lie         string        // NATS: messages to subjects with this prefix are dropped, and acknowledged
+	Lie         string        // NATS: the next Lies messages to subjects with this prefix are dropped, and acknowledged
 }
+
+// Lies is how many lies a link tells when it is made to.
+const Lies = 3
 
 // Counts is what a link has done.
 type Counts struct {
@@ -62,6 +66,8 @@ type pair struct {
 	in, out net.Conn
 	from    string // the server that opened a route
 	ours    bool   // ended by us
+
+	inboxes map[string]string // subscription ids by what answers' subjects begin with; for the way of queries alone
 }
 
 func (p *pair) end() { _, _ = p.in.Close(), p.out.Close() }
@@ -86,7 +92,7 @@ func (k *Link) Set(f Faults) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if f.Lie != "" && k.faults.Lie == "" {
-		k.lies = 1
+		k.lies = Lies
 	}
 	k.faults = f
 	if f.Cut {
@@ -295,7 +301,9 @@ func (k *Link) forward(p *pair, x piece, to, back *writer, queries bool) bool {
 		k.count(func(c *Counts) { c.AcksLost++ })
 		return true
 	case f.Lie != "" && x.Op == Publish && len(x.Reply) > 0 && bytes.HasPrefix(x.Subject, []byte(f.Lie)) && k.lie():
-		return k.acknowledge(x, back) == nil
+		return k.acknowledge(p, x, back) == nil
+	case queries && x.Op == Other:
+		p.heard(x.Raw)
 	}
 	if to.write(x.Raw) != nil {
 		return false
@@ -343,12 +351,27 @@ func (k *Link) lie() bool {
 	return true
 }
 
+// heard remembers where the client listens for answers.
+func (p *pair) heard(line []byte) {
+	w := strings.Fields(string(line))
+	if len(w) < 3 || !strings.EqualFold(w[0], "SUB") || !strings.HasPrefix(w[1], "_INBOX.") {
+		return
+	}
+	if p.inboxes == nil {
+		p.inboxes = map[string]string{}
+	}
+	p.inboxes[strings.TrimSuffix(w[1], "*")] = w[len(w)-1]
+}
+
 // acknowledge tells a publisher that its message is stored, which it is not.
-// The answer is for the inbox the publisher named; clients take any
-// subscription id of theirs, and know the one of their answers as the first.
-func (k *Link) acknowledge(x piece, back *writer) error {
-	const ack = `{"stream":"HUOMA_EVENTS","seq":1}`
-	return back.write(fmt.Appendf(nil, "MSG %s 1 %d\r\n%s\r\n", x.Reply, len(ack), ack))
+func (k *Link) acknowledge(p *pair, x piece, back *writer) error {
+	for inbox, sid := range p.inboxes {
+		if strings.HasPrefix(string(x.Reply), inbox) {
+			const ack = `{"stream":"HUOMA_EVENTS","seq":1}`
+			return back.write(fmt.Appendf(nil, "MSG %s %s %d\r\n%s\r\n", x.Reply, sid, len(ack), ack))
+		}
+	}
+	return fmt.Errorf("nobody listens at %s", x.Reply)
 }
 
 func (k *Link) count(f func(*Counts)) {
