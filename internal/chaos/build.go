@@ -103,7 +103,7 @@ func newestMigration(root string) (string, error) {
 // needs says why a kind of fault cannot be injected on this machine, or "".
 func needs(k plan.Kind, paged bool) string {
 	switch k {
-	case plan.DiskFull:
+	case plan.DiskFull, plan.EngineFull:
 		return procs.DiskNeeds()
 	case plan.DiskSlow, plan.Clock:
 		if !paged {

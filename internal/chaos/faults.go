@@ -124,7 +124,7 @@ func (j *injector) act(ctx context.Context, f plan.Fault, d *Injected) error {
 		return j.minority(ctx, f, d)
 	case plan.Majority:
 		return j.majority(ctx, f, d)
-	case plan.DiskFull:
+	case plan.DiskFull, plan.EngineFull:
 		return j.diskFull(ctx, f, d)
 	case plan.DiskSlow, plan.Clock:
 		return j.page(ctx, f, d)

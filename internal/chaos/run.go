@@ -236,7 +236,7 @@ func emptied(dir string) error {
 func disks(p plan.Plan) (list []string) {
 	seen := map[string]bool{}
 	for _, f := range p.Faults {
-		if f.Kind == plan.DiskFull && f.Not == "" && !seen[f.Target] {
+		if (f.Kind == plan.DiskFull || f.Kind == plan.EngineFull) && f.Not == "" && !seen[f.Target] {
 			seen[f.Target] = true
 			list = append(list, f.Target)
 		}

@@ -36,7 +36,8 @@ const (
 	Leader      Kind = "leader"       // the server that leads a stream is killed; started again after For
 	Minority    Kind = "minority"     // one server of three is cut off from the others for For
 	Majority    Kind = "majority"     // two servers of three are killed; started again after For
-	DiskFull    Kind = "disk-full"    // no byte more fits on the disk of a server for For
+	DiskFull    Kind = "disk-full"    // no byte more fits on the disk of a NATS server for For
+	EngineFull  Kind = "engine-full"  // the same of ClickHouse; drawn only when asked for, see docs/chaos.md
 	DiskSlow    Kind = "disk-slow"    // every sync takes Much longer for For
 	Cut         Kind = "cut"          // connections of a process end and no new one is let through for For
 	Delay       Kind = "delay"        // what passes takes Much longer for For
@@ -51,7 +52,7 @@ const (
 )
 
 // Kinds are all that a seed may draw.
-var Kinds = []Kind{Kill, Pause, MidInsert, Leader, Minority, Majority, DiskFull, DiskSlow, Cut, Delay, Hold, Duplicate, LoseAcks, Clock, StaleOwner, RollingStop, Upgrade}
+var Kinds = []Kind{Kill, Pause, MidInsert, Leader, Minority, Majority, DiskFull, EngineFull, DiskSlow, Cut, Delay, Hold, Duplicate, LoseAcks, Clock, StaleOwner, RollingStop, Upgrade}
 
 // Lanes: the faults of one lane follow one another, the lanes run beside each other.
 const (
@@ -207,6 +208,9 @@ func deckOf(s Shape, only []Kind) (deck []Kind) {
 	case AllInOne:
 		all = []Kind{Kill, Kill, Kill, Kill, Kill, Pause, DiskFull, DiskSlow, Cut, Delay, Hold, Duplicate, LoseAcks, Clock, RollingStop}
 	}
+	if s != AllInOne && slices.Contains(only, EngineFull) {
+		all = append(all, EngineFull)
+	}
 	for _, k := range all {
 		if only == nil || slices.Contains(only, k) {
 			deck = append(deck, k)
@@ -279,10 +283,12 @@ func (d *drawer) draw(k Kind) Fault {
 			f.Target = strings.Join(w.nats, ",") // all three
 		}
 	case DiskFull:
-		f.Target, f.For, f.Lane = d.pick(servers), d.span(time.Second, 4*time.Second), Servers
-		if d.shape == AllInOne {
-			f.Target, f.Lane = "huoma", Roles
+		f.Target, f.For, f.Lane = "huoma", d.span(time.Second, 4*time.Second), Roles
+		if d.shape != AllInOne {
+			f.Target, f.Lane = d.pick(w.nats), Servers
 		}
+	case EngineFull:
+		f.Target, f.For, f.Lane = w.clickhouse[0], d.span(time.Second, 4*time.Second), Servers
 	case DiskSlow:
 		f.Target, f.For, f.Much, f.Lane = "huoma", d.span(2*time.Second, 6*time.Second), d.span(50*time.Millisecond, 400*time.Millisecond), Roles
 		if d.shape != AllInOne {

@@ -113,15 +113,19 @@ func (in *Installation) process(name, program, probe string, env []string, args 
 	return nil
 }
 
-// store is where a server keeps its files: a Disk of its own where it is to
-// run full.
+// store is where a process keeps its files: on a Disk of its own where that is
+// to run full. Of huoma up it is the disk of the embedded NATS.
 func (in *Installation) store(name string) (string, error) {
 	dir := filepath.Join(in.Dir, "data", name)
+	small := dir
+	if name == "huoma" {
+		small = filepath.Join(dir, "nats")
+	}
 	for _, d := range in.Disks {
 		if d != name {
 			continue
 		}
-		disk, err := NewDisk(dir)
+		disk, err := NewDisk(small)
 		if err != nil {
 			return "", err
 		}
