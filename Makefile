@@ -42,6 +42,7 @@ clients:
 test: setup clients ## the linters and all tests
 	@tools/need.sh cc curl zbarimg clickhouse_client
 	@$(MAKE) --no-print-directory lint
+	@go run ./internal/chaos --needs >&2
 	CGO_ENABLED=1 go test -race -p 2 -timeout 30m ./...
 
 # What happens: make chaos SEED=4. More flags go into CHAOS: make chaos CHAOS="--short --shape cluster"

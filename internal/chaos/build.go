@@ -117,6 +117,17 @@ func needs(k plan.Kind, paged bool) string {
 	return ""
 }
 
+// lacking is a line for each kind of fault that cannot be injected here.
+func lacking() string {
+	var b strings.Builder
+	for _, k := range plan.Kinds {
+		if why := needs(k, true); why != "" {
+			fmt.Fprintf(&b, "chaos: %s is LEFT OUT on this machine: %s\n", k, why)
+		}
+	}
+	return b.String()
+}
+
 // kinds reads a list of kinds of faults.
 func kinds(list string) (out []plan.Kind, err error) {
 	if list == "" {

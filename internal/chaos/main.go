@@ -26,6 +26,7 @@ func main() {
 	flag.BoolVar(&o.Lie, "lie", false, "lose three acknowledged messages on purpose: the report has to be red")
 	short := flag.Bool("short", false, "the short form: 2 minutes, 40 000 events, 8 faults, programs as they are built anyway")
 	asJSON := flag.Bool("json", false, "print the report as one JSON object")
+	ask := flag.Bool("needs", false, "say which faults cannot be injected on this machine, and do nothing")
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "Usage: make chaos SEED=n, or go run ./internal/chaos [flags]\n\nPulls the plugs of an installation under load and checks that nothing was lost or doubled.\n\n")
 		flag.PrintDefaults()
@@ -38,6 +39,10 @@ func main() {
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "chaos: there is no argument %q: see --help\n", flag.Arg(0))
 		os.Exit(2)
+	}
+	if *ask {
+		fmt.Print(lacking())
+		return
 	}
 	var err error
 	if o.Only, err = kinds(faults); err != nil {

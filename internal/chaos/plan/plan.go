@@ -48,7 +48,6 @@ const (
 	StaleOwner  Kind = "stale-owner"  // an owner of partitions stands still for For, longer than it takes others to take over, and goes on
 	RollingStop Kind = "rolling"      // everything is restarted, one process after the other, each ready before the next
 	Upgrade     Kind = "upgrade"      // the schema is brought from the previous version to the newest, and its workers with it
-	Break       Kind = "break-proofs" // not a fault: a message is dropped and acknowledged all the same, which the checks have to find
 )
 
 // Kinds are all that a seed may draw.
