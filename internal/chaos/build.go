@@ -105,14 +105,23 @@ func needs(k plan.Kind, paged bool) string {
 	switch k {
 	case plan.DiskFull, plan.EngineFull:
 		return procs.DiskNeeds()
-	case plan.DiskSlow, plan.Clock:
+	case plan.DiskSlow, plan.Clock, plan.Upgrade:
 		if !paged {
-			return "the programs are those that are built anyway: run the long form, whose clocks and syncs can be changed"
+			return needsOverlay(k)
 		}
 	case plan.Kill, plan.Pause, plan.StaleOwner:
 		if runtime.GOOS == "windows" {
 			return "it needs the signals of Unix"
 		}
+	}
+	return ""
+}
+
+// needsOverlay says why a kind of fault is none of the short form, or "".
+func needsOverlay(k plan.Kind) string {
+	switch k {
+	case plan.DiskSlow, plan.Clock, plan.Upgrade:
+		return "it needs programs built for it: run the long form"
 	}
 	return ""
 }
@@ -130,9 +139,6 @@ func lacking() string {
 
 // kinds reads a list of kinds of faults.
 func kinds(list string) (out []plan.Kind, err error) {
-	if list == "" {
-		return nil, nil
-	}
 	for name := range strings.SplitSeq(list, ",") {
 		k := plan.Kind(strings.TrimSpace(name))
 		if !slices.Contains(plan.Kinds, k) {

@@ -45,9 +45,11 @@ func main() {
 		return
 	}
 	var err error
-	if o.Only, err = kinds(faults); err != nil {
-		fmt.Fprintf(os.Stderr, "chaos: --faults: %v\n", err)
-		os.Exit(2)
+	if faults != "" {
+		if o.Only, err = kinds(faults); err != nil {
+			fmt.Fprintf(os.Stderr, "chaos: --faults: %v\n", err)
+			os.Exit(2)
+		}
 	}
 	o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	o.Plan = os.Stderr

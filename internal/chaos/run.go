@@ -34,9 +34,16 @@ type Options struct {
 	Plan     io.Writer // where the plan is printed, before anything is done
 }
 
-// short makes it the short form.
+// short makes it the short form: without the kinds of faults that need programs
+// built for them.
 func (o *Options) short() {
-	o.Short, o.Events, o.Faults, o.Duration = true, 40_000, 8, 40*time.Second
+	o.Short, o.Events, o.Faults, o.Duration = true, 40_000, 8, 30*time.Second
+	o.Only = nil
+	for _, k := range plan.Kinds {
+		if k != plan.EngineFull && needsOverlay(k) == "" {
+			o.Only = append(o.Only, k)
+		}
+	}
 }
 
 // again is the command that does the same.

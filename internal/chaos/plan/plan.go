@@ -30,24 +30,24 @@ type Kind string
 
 // The kinds of faults.
 const (
-	Kill        Kind = "kill"         // SIGKILL; started again after For
-	Pause       Kind = "pause"        // SIGSTOP; SIGCONT after For
-	MidInsert   Kind = "mid-insert"   // ClickHouse is killed while an insert is on its way to it; started again after For
-	Leader      Kind = "leader"       // the server that leads a stream is killed; started again after For
-	Minority    Kind = "minority"     // one server of three is cut off from the others for For
-	Majority    Kind = "majority"     // two servers of three are killed; started again after For
-	DiskFull    Kind = "disk-full"    // no byte more fits on the disk of a NATS server for For
-	EngineFull  Kind = "engine-full"  // the same of ClickHouse; drawn only when asked for, see docs/chaos.md
-	DiskSlow    Kind = "disk-slow"    // every sync takes Much longer for For
-	Cut         Kind = "cut"          // connections of a process end and no new one is let through for For
-	Delay       Kind = "delay"        // what passes takes Much longer for For
-	Hold        Kind = "hold"         // connections live, and one direction carries nothing for For
-	Duplicate   Kind = "duplicate"    // messages of a process arrive twice for For
-	LoseAcks    Kind = "lose-acks"    // acknowledgements to a process get lost for For
-	Clock       Kind = "clock"        // the wall clock of a process jumps by Much, and back after For
-	StaleOwner  Kind = "stale-owner"  // an owner of partitions stands still for For, longer than it takes others to take over, and goes on
-	RollingStop Kind = "rolling"      // everything is restarted, one process after the other, each ready before the next
-	Upgrade     Kind = "upgrade"      // the schema is brought from the previous version to the newest, and its workers with it
+	Kill        Kind = "kill"        // SIGKILL; started again after For
+	Pause       Kind = "pause"       // SIGSTOP; SIGCONT after For
+	MidInsert   Kind = "mid-insert"  // ClickHouse is killed while an insert is on its way to it; started again after For
+	Leader      Kind = "leader"      // the server that leads a stream is killed; started again after For
+	Minority    Kind = "minority"    // one server of three is cut off from the others for For
+	Majority    Kind = "majority"    // two servers of three are killed; started again after For
+	DiskFull    Kind = "disk-full"   // no byte more fits on the disk of a NATS server for For
+	EngineFull  Kind = "engine-full" // the same of ClickHouse; drawn only when asked for, see docs/chaos.md
+	DiskSlow    Kind = "disk-slow"   // every sync takes Much longer for For
+	Cut         Kind = "cut"         // connections of a process end and no new one is let through for For
+	Delay       Kind = "delay"       // what passes takes Much longer for For
+	Hold        Kind = "hold"        // connections live, and one direction carries nothing for For
+	Duplicate   Kind = "duplicate"   // messages of a process arrive twice for For
+	LoseAcks    Kind = "lose-acks"   // acknowledgements to a process get lost for For
+	Clock       Kind = "clock"       // the wall clock of a process jumps by Much, and back after For
+	StaleOwner  Kind = "stale-owner" // an owner of partitions stands still for For, longer than it takes others to take over, and goes on
+	RollingStop Kind = "rolling"     // everything is restarted, one process after the other, each ready before the next
+	Upgrade     Kind = "upgrade"     // the schema is brought from the previous version to the newest, and its workers with it
 )
 
 // Kinds are all that a seed may draw.
