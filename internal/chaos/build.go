@@ -109,7 +109,7 @@ func needs(k plan.Kind, paged bool) string {
 		if !paged {
 			return needsOverlay(k)
 		}
-	case plan.Kill, plan.Pause, plan.StaleOwner:
+	case plan.Kill, plan.Pause, plan.InFlight, plan.StaleOwner:
 		if runtime.GOOS == "windows" {
 			return "it needs the signals of Unix"
 		}

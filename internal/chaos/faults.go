@@ -116,6 +116,8 @@ func (j *injector) act(ctx context.Context, f plan.Fault, d *Injected) error {
 		return j.kill(ctx, f, d)
 	case plan.Pause:
 		return j.pause(ctx, f, d)
+	case plan.InFlight:
+		return j.inFlight(ctx, f, d)
 	case plan.MidInsert:
 		return j.midInsert(ctx, f, d)
 	case plan.Leader:
@@ -246,6 +248,39 @@ func (j *injector) running(ctx context.Context, p *procs.Process) error {
 		wait(ctx, 20*time.Millisecond)
 	}
 	return nil
+}
+
+// inFlight holds what a process says to a server until it has said something,
+// kills it, and loses what was held: the server never hears what the process
+// may have taken for said. A worker that owns nothing says nothing for so
+// long that it is killed without.
+func (j *injector) inFlight(ctx context.Context, f plan.Fault, d *Injected) error {
+	p, err := j.process(f.Target)
+	if err != nil {
+		return err
+	}
+	links := j.in.LinksOf(f.Target, f.To)
+	if len(links) == 0 {
+		return fmt.Errorf("%s has no link to %s", f.Target, f.To)
+	}
+	before := counts(links).Held
+	for _, k := range links {
+		k.Set(wire.Faults{HoldQueries: true})
+	}
+	for until := time.Now().Add(4 * time.Second); counts(links).Held == before && time.Now().Before(until); {
+		wait(ctx, time.Millisecond)
+	}
+	wait(ctx, 150*time.Millisecond) // more of it, and answers that should not have been given
+	p.Kill()
+	for _, k := range links {
+		k.Set(wire.Faults{Cut: true})
+	}
+	d.Observed = fmt.Sprintf("%d connections had something on its way; ", counts(links).Held-before)
+	wait(ctx, f.For)
+	for _, k := range links {
+		k.Set(wire.Faults{})
+	}
+	return j.again(ctx, p, d)
 }
 
 // midInsert kills ClickHouse while rows are on their way to it.

@@ -20,7 +20,7 @@ type explanation struct {
 
 // away are the faults after which a role does not reach NATS, or not in time.
 var away = []plan.Kind{
-	plan.Kill, plan.Pause, plan.Leader, plan.Minority, plan.Majority, plan.DiskFull, plan.DiskSlow, plan.Cut, plan.Delay, plan.Hold, plan.LoseAcks, plan.StaleOwner, plan.RollingStop,
+	plan.Kill, plan.Pause, plan.InFlight, plan.Leader, plan.Minority, plan.Majority, plan.DiskFull, plan.DiskSlow, plan.Cut, plan.Delay, plan.Hold, plan.LoseAcks, plan.StaleOwner, plan.RollingStop,
 }
 
 // expected are such lines of the roles. Anything else at that level is a

@@ -32,6 +32,7 @@ type Kind string
 const (
 	Kill        Kind = "kill"        // SIGKILL; started again after For
 	Pause       Kind = "pause"       // SIGSTOP; SIGCONT after For
+	InFlight    Kind = "in-flight"   // what a process says is held, then it is killed and what was on its way is lost with it; started again after For
 	MidInsert   Kind = "mid-insert"  // ClickHouse is killed while an insert is on its way to it; started again after For
 	Leader      Kind = "leader"      // the server that leads a stream is killed; started again after For
 	Minority    Kind = "minority"    // one server of three is cut off from the others for For
@@ -51,7 +52,7 @@ const (
 )
 
 // Kinds are all that a seed may draw.
-var Kinds = []Kind{Kill, Pause, MidInsert, Leader, Minority, Majority, DiskFull, EngineFull, DiskSlow, Cut, Delay, Hold, Duplicate, LoseAcks, Clock, StaleOwner, RollingStop, Upgrade}
+var Kinds = []Kind{Kill, Pause, InFlight, MidInsert, Leader, Minority, Majority, DiskFull, EngineFull, DiskSlow, Cut, Delay, Hold, Duplicate, LoseAcks, Clock, StaleOwner, RollingStop, Upgrade}
 
 // Lanes: the faults of one lane follow one another, the lanes run beside each other.
 const (
@@ -200,7 +201,7 @@ func New(o Options) Plan {
 // deckOf are the kinds a shape knows, in a fixed order; what hurts most often
 // in the field is there more than once.
 func deckOf(s Shape, only []Kind) (deck []Kind) {
-	all := []Kind{Kill, Kill, Kill, Kill, Pause, Pause, MidInsert, DiskFull, DiskSlow, Cut, Cut, Delay, Hold, Duplicate, Duplicate, LoseAcks, LoseAcks, Clock, StaleOwner, RollingStop, Upgrade}
+	all := []Kind{Kill, Kill, Kill, Kill, Pause, Pause, InFlight, InFlight, InFlight, MidInsert, DiskFull, DiskSlow, Cut, Cut, Delay, Hold, Duplicate, Duplicate, LoseAcks, LoseAcks, Clock, StaleOwner, RollingStop, Upgrade}
 	switch s {
 	case Cluster:
 		all = append(all, Leader, Leader, Minority, Majority)
@@ -269,6 +270,11 @@ func (d *drawer) draw(k Kind) Fault {
 	case Pause:
 		f.Target, f.For = d.pick(w.gateways, w.scanners, w.writers, servers), d.span(500*time.Millisecond, 6*time.Second)
 		onServers()
+	case InFlight:
+		f.Target, f.To, f.For = d.pick(w.gateways, w.scanners, w.writers), "nats", d.span(0, 3*time.Second)
+		if strings.HasPrefix(f.Target, "analytics") && d.rng.IntN(3) > 0 {
+			f.To = "clickhouse"
+		}
 	case MidInsert:
 		f.Target, f.For, f.Lane = w.clickhouse[0], d.span(0, 3*time.Second), Servers
 	case Leader:
