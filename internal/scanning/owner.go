@@ -49,7 +49,8 @@ type owner struct {
 	savedSeq  uint64
 	savedAt   time.Time
 	savingSeq uint64
-	decided   int // events since the last snapshot
+	decided   int  // events since the last snapshot
+	ahead     bool // t has decided more than what a commit record says
 }
 
 // run owns the partition whenever its input says so, until ctx ends.
@@ -81,6 +82,7 @@ func (o *owner) run(ctx context.Context) error {
 // steps decides a run of messages, in as many records as they need.
 func (o *owner) steps(ctx context.Context, batch []events.Message) error {
 	for i := 0; i < len(batch); {
+		o.ahead = true
 		b := o.t.begin()
 		for i < len(batch) && b.size < softCommit {
 			if !o.t.take(b, batch[i]) {
@@ -123,7 +125,7 @@ func (o *owner) commit(ctx context.Context, b *builder) error {
 	if err != nil {
 		return fmt.Errorf("commit step %d: %w", c.Step, err)
 	}
-	o.commitSeq = seq
+	o.commitSeq, o.ahead = seq, false
 	if err := o.at(AfterCommit); err != nil {
 		return err
 	}
@@ -205,7 +207,7 @@ func (o *owner) recover(ctx context.Context) error {
 			return err
 		}
 	}
-	if o.t != nil && o.commitSeq == seq && (last == nil || o.t.step == last.Step) {
+	if o.t != nil && !o.ahead && o.commitSeq == seq && (last == nil || o.t.step == last.Step) {
 		return nil // delivery stumbled; what is in memory still stands
 	}
 	started := o.now()
@@ -221,7 +223,7 @@ func (o *owner) recover(ctx context.Context) error {
 		return fmt.Errorf("partition %d has a snapshot of step %d but no commit record: restore stream %s, or remove the snapshot from bucket %s",
 			o.partition, t.step, events.StreamDecisions, events.BucketState)
 	}
-	o.t, o.commitSeq, o.armed = t, seq, make(map[string]time.Time)
+	o.t, o.commitSeq, o.armed, o.ahead = t, seq, make(map[string]time.Time), false
 	o.savedSeq, o.savedAt, o.decided = from, o.now(), 0
 	if last != nil {
 		if err := o.tell(ctx, last); err != nil {

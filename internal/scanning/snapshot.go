@@ -79,12 +79,14 @@ func (o *owner) reap(wait bool) error {
 	return o.at(AfterSnapshot)
 }
 
-// drain writes a last snapshot, so that the next owner starts quickly.
+// drain writes a last snapshot, so that the next owner starts quickly. An owner
+// that was stopped while its commit was under way writes none: what it holds
+// may never stand, and a snapshot ahead of the last commit record would stop the partition.
 func (o *owner) drain(ctx context.Context) error {
 	if err := o.reap(true); err != nil {
 		return err
 	}
-	if o.t == nil || o.commitSeq == o.savedSeq || o.t.reached.Seq == 0 {
+	if o.t == nil || o.ahead || o.commitSeq == o.savedSeq || o.t.reached.Seq == 0 {
 		return nil
 	}
 	if err := o.snapshot(ctx); err != nil {
