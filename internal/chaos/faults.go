@@ -357,14 +357,18 @@ func (j *injector) minority(ctx context.Context, f plan.Fault, d *Injected) erro
 			k.Isolate(f.Target)
 		}
 	}
-	publish, write := j.probe.resumed(ctx, at)
-	wait(ctx, f.For-time.Since(at))
+	// A client that stays with the minority resumes when that is over.
+	var measured sync.WaitGroup
+	var publish, write time.Duration
+	measured.Go(func() { publish, write = j.probe.resumed(ctx, at) })
+	wait(ctx, f.For)
 	cut := -before
 	for _, k := range j.in.Routes {
 		cut += k.Counts().Cut
 		k.Set(wire.Faults{})
 		k.Isolate()
 	}
+	measured.Wait()
 	if cut == 0 {
 		return errors.New("no route was there to be cut")
 	}

@@ -37,7 +37,6 @@ type Traffic struct {
 	codes []*Code // that may be scanned
 
 	begun time.Time
-	share map[string]float64 // of Events, by what sends them
 }
 
 // How events are divided. Batches are cheap, and most of what there is.

@@ -167,7 +167,7 @@ func TestHold(t *testing.T) {
 		{"answers", Faults{HoldAnswers: true}, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			k, js, s := stream(t)
+			k, js, _ := stream(t)
 			other, err := nats.Connect("nats://" + k.o.Target)
 			if err != nil {
 				t.Fatal(err)
@@ -177,7 +177,8 @@ func TestHold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s, err = beside.Stream(ctx(t), "HUOMA_EVENTS"); err != nil {
+			s, err := beside.Stream(ctx(t), "HUOMA_EVENTS")
+			if err != nil {
 				t.Fatal(err)
 			}
 			k.Set(row.f)
