@@ -15,7 +15,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools engine binaries clients up demo test soak lint vuln fmt clean
+.PHONY: help setup tools engine binaries clients up demo test chaos soak lint vuln fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -45,7 +45,15 @@ clients:
 test: setup clients ## the linters and all tests
 	@tools/need.sh cc curl zbarimg clickhouse_client fuse
 	@$(MAKE) --no-print-directory lint
+	@go run ./internal/chaos --needs >&2
 	CGO_ENABLED=1 go test -race -p 2 -timeout 30m ./...
+
+# What happens: make chaos SEED=4. More flags go into CHAOS: make chaos CHAOS="--short --shape cluster"
+SEED ?= 1
+CHAOS ?=
+
+chaos: setup ## pull the plugs under load, and check that nothing is lost or doubled
+	@go run ./internal/chaos --seed $(SEED) $(CHAOS)
 
 # Without cgo, as the binaries are built: what one has compiled the other uses, and no C compiler is needed.
 lint: export CGO_ENABLED = 0

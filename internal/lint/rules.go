@@ -153,6 +153,12 @@ var layers = []Layer{
 		Why:      "it watches processes from outside, and publishes to them like anybody else",
 	},
 	{
+		Name:     "chaos",
+		Packages: []string{"internal/chaos/..."},
+		Third:    Third{Not: servers},
+		Why:      "it pulls the plugs from outside: it starts the programs as anybody does, reaches them by their addresses, and shares no code with what it checks",
+	},
+	{
 		Name:     "tools",
 		Packages: []string{"internal/lint", "internal/tour", "internal/deploy"},
 		Third:    none,

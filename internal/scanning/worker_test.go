@@ -1,6 +1,7 @@
 package scanning_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -303,6 +304,64 @@ func TestStaleOwnerIsRefused(t *testing.T) {
 	if commits[0].Owner != "other" || commits[1].Owner != "stale" || commits[1].Step != 2 {
 		t.Errorf("records by %s, %s; want the stale owner's to follow the other's", commits[0].Owner, commits[1].Owner)
 	}
+	check(t, conn, 1, s.sent)
+}
+
+// A worker that is told to stop while its commit is under way leaves no
+// snapshot of what may never stand: one that is ahead of the last commit
+// record would stop the partition for good.
+func TestStopWithinAStep(t *testing.T) {
+	conn := connect(t, natstest.Start(t), 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var within atomic.Bool
+	o := scanning.Options{
+		Instance: "w", Partitions: 1, Backend: conn, Identity: plain, SnapshotEvents: 1 << 20, SnapshotEvery: time.Hour,
+		Claim: func(ctx context.Context, p int) (scanning.Input, error) { return conn.ClaimPartition(ctx, p) },
+		Crash: func(p scanning.Point) error {
+			if p != scanning.BeforeCommit || !within.Load() {
+				return nil
+			}
+			cancel() // the answer to the commit is never heard
+			return context.Canceled
+		},
+	}
+	w, err := scanning.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = w.Run(ctx) }()
+	s := newStory(t, conn, 1, 2)
+	s.tell(5)
+	await(t, conn, 1, s.sent)
+	within.Store(true)
+	s.tell(5)
+	<-done
+	payload, _, err := conn.LastCommit(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := events.ParseCommit(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := conn.LoadSnapshot(t.Context(), 0)
+	if err != nil && !errors.Is(err, events.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if err == nil {
+		snap, err := events.ReadSnapshot(bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if snap.Step > last.Step {
+			t.Errorf("the snapshot is of step %d, the last commit record of step %d", snap.Step, last.Step)
+		}
+	}
+	_, stop := work(t, conn, "next", 1)
+	await(t, conn, 1, s.sent)
+	stop()
 	check(t, conn, 1, s.sent)
 }
 
