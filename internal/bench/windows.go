@@ -1,0 +1,5 @@
+package main
+
+type windowsSpec struct{}
+
+func windows(windowsSpec) (int, error) { return 0, nil }
