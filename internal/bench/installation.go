@@ -172,15 +172,16 @@ func (in *installation) undecide(ctx context.Context) error {
 	)
 }
 
-// unread forgets what the analytics worker has read.
+// unread forgets what the analytics worker has read. The manifest goes without
+// a marker of its deletion: to the worker it was never there.
 func (in *installation) unread(ctx context.Context) error {
-	kv, err := in.bus.js.KeyValue(ctx, natsjs.BucketAnalytics)
+	s, err := in.bus.js.Stream(ctx, "KV_"+natsjs.BucketAnalytics)
 	if err != nil {
 		return err
 	}
 	return errors.Join(
 		unless(in.bus.js.DeleteConsumer(ctx, events.StreamDecisions, "analytics-0"), jetstream.ErrConsumerNotFound),
-		kv.Purge(ctx, "manifest.0"),
+		s.Purge(ctx),
 	)
 }
 

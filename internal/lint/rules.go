@@ -123,6 +123,12 @@ var layers = []Layer{
 		Why:      "only allinone knows the embedded servers, so that production roles carry none",
 	},
 	{
+		Name:     "benchmark",
+		Packages: []string{"internal/bench"},
+		Imports:  []string{"key file", "domain", "events", "schemas", "services", "adapters", "roles", "embedded servers", "all in one"},
+		Why:      "it starts the roles, the embedded servers and the bare parts beside them as processes of its own, and nothing imports it",
+	},
+	{
 		Name:     "tools",
 		Packages: []string{"internal/lint", "internal/tour", "internal/deploy"},
 		Third:    none,
