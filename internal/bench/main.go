@@ -51,6 +51,10 @@ var sections = []section{
 	{"a", "durable scan and bare net/http", (*bench).scans},
 	{"b", "producers and scan worker, and bare JetStream", (*bench).streams},
 	{"c", "analytics worker and bare clickhouse-go", (*bench).warehouse},
+	{"d", "how soon a scan is refused, seen and warned of", (*bench).latencies},
+	{"e", "what a code and a window take in memory", (*bench).memory},
+	{"f", "a thousand codes and a million", (*bench).manyCodes},
+	{"g", "start-up against the length of the log", (*bench).starts},
 }
 
 func main() {
@@ -149,7 +153,7 @@ func (b *bench) run() (err error) {
 			return fmt.Errorf("(%s): %w", s.Letter, err)
 		}
 	}
-	return nil
+	return b.costs()
 }
 
 // report judges a row and prints it.

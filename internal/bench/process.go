@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +20,10 @@ import (
 // answersWithin bounds how long a process may take to answer: a busy machine
 // that recovers ten million events takes its time.
 const answersWithin = 3 * time.Minute
+
+// pollEvery is how often a condition is looked at: seldom enough to cost
+// nothing, often enough for runs of seconds.
+const pollEvery = 20 * time.Millisecond
 
 // A process is one helper that serves.
 type process struct {
@@ -65,7 +68,7 @@ func (p *process) saysReady() error {
 		err = json.Unmarshal(line, &said)
 	}
 	if err != nil {
-		return p.failed(fmt.Errorf("did not start: %w", err))
+		return p.failed(fmt.Errorf("did not start (%v): %w", p.ended(), err))
 	}
 	p.addr = said.Ready
 	return nil
@@ -85,7 +88,7 @@ func (p *process) answersReady(ctx context.Context) error {
 
 // until polls a condition, and gives up when the process has ended.
 func (p *process) until(ctx context.Context, what string, ok func() bool) error {
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	deadline := time.Now().Add(answersWithin)
 	for !ok() {
@@ -101,6 +104,16 @@ func (p *process) until(ctx context.Context, what string, ok func() bool) error 
 		}
 	}
 	return nil
+}
+
+// ended says how the process ended, if it has or is about to.
+func (p *process) ended() string {
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.String()
+	case <-time.After(time.Second):
+		return "it runs"
+	}
 }
 
 func (p *process) failed(err error) error {
@@ -157,11 +170,18 @@ func (b *bench) do(ctx context.Context, kind string, spec, result any) error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(b.dir, "spec.json")
-	if err := os.WriteFile(file, body, 0o600); err != nil {
+	f, err := os.CreateTemp(b.dir, "spec-*.json")
+	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, b.self, helperCommand, kind, file)
+	defer os.Remove(f.Name())
+	if _, err := f.Write(body); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, b.self, helperCommand, kind, f.Name())
 	log := &tail{}
 	cmd.Stderr = log
 	out, err := cmd.Output()

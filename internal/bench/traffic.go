@@ -91,7 +91,7 @@ type batch struct {
 }
 
 func (p *batch) add(m *nats.Msg) error {
-	f, err := p.js.PublishMsgAsync(m)
+	f, err := p.js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute))
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (in *installation) mint(ctx context.Context) (*mintTemplate, error) {
 	if err := in.startGateway(ctx); err != nil {
 		return nil, err
 	}
-	body := `{"profile":"wecom-group","name":"bench","campaign":"spring","targets":[{"url":"` + target + `","capacity":2000}]}`
+	body := `{"profile":"wecom-group","name":"bench","campaign":"spring","targets":[{"url":"` + target + `","capacity":1000000000}]}`
 	answer, err := in.post(ctx, "/v1/codes", "application/json", []byte(body), http.StatusCreated)
 	if err != nil {
 		return nil, err
@@ -190,11 +190,12 @@ func (in *installation) post(ctx context.Context, path, contentType string, body
 	return answer, err
 }
 
-// define makes codes from the template: each in the bucket and in the log.
-func (in *installation) define(t *mintTemplate, codes int) error {
+// define makes codes after the one that was minted: each in the bucket and in the log.
+func (in *installation) define(from, to int) error {
+	t := in.like
 	puts := batch{js: in.bus.js}
-	record := in.newRecords("bench-mint")
-	for i := range codes {
+	record := in.newRecords("bench-mint-" + strconv.Itoa(from))
+	for i := from; i < to; i++ {
 		id := codeID(i).String()
 		event := fmt.Sprintf("01MINT%020d", i)
 		r := func(b []byte) []byte {

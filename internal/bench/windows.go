@@ -1,5 +1,0 @@
-package main
-
-type windowsSpec struct{}
-
-func windows(windowsSpec) (int, error) { return 0, nil }
