@@ -124,7 +124,7 @@ func (in *installation) settled(ctx context.Context, ok func(events.Totals) bool
 	}
 	want := float64(in.codes)
 	return in.gateway.until(ctx, "has not read all", func() bool {
-		v, err := in.gateway.metric("huoma_gateway_codes", "")
+		v, err := in.gateway.metric("huoma_gateway_mirror_codes", "")
 		if err != nil {
 			broken = err
 		}
