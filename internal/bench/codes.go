@@ -12,6 +12,14 @@ func codesDecideName(codes int) string {
 	return fmt.Sprintf("scan worker at %s codes, beside 1 000", number(float64(codes)))
 }
 
+// manyCodesSizes are how many codes are put beside a thousand.
+func (o *options) manyCodesSizes() []int {
+	if o.quick {
+		return []int{2_000}
+	}
+	return []int{100_000, 1_000_000}
+}
+
 // manyCodes is (f): what the number of codes costs. "Bare" is the same
 // installation with few.
 func (b *bench) manyCodes() (err error) {
@@ -21,7 +29,7 @@ func (b *bench) manyCodes() (err error) {
 		return err
 	}
 	defer func() { err = keep(err, small.remove()) }()
-	for _, codes := range few(b, []int{2_000}, []int{100_000, 1_000_000}) {
+	for _, codes := range b.manyCodesSizes() {
 		if err := b.moreCodes(small, codes, scans); err != nil {
 			return fmt.Errorf("%d codes: %w", codes, err)
 		}

@@ -17,8 +17,20 @@ import (
 	"github.com/huoma/huoma/internal/token"
 )
 
+// percents are the percentiles told of every latency.
+var percents = []int{50, 99}
+
+// whens are the states in which latencies are measured.
+var whens = []string{"idle", fmt.Sprintf("at %s scans/s", number(loadedRate))}
+
+// warnedName is the latency of a capacity alert.
+const warnedName = "member → capacity alert, idle"
+
 // loadedRate is what "under load" means, in scans a second.
 const loadedRate = 1000
+
+func refusedName(when string) string { return "scan → refused, " + when }
+func visibleName(when string) string { return "scan → visible, " + when }
 
 // latencies is (d): the time from a scan to what follows from it.
 func (b *bench) latencies() (err error) {
@@ -38,10 +50,10 @@ func (b *bench) latencies() (err error) {
 		return err
 	}
 	url := "http://" + in.gateway.addr + "/s/" + string(list[:token.Length])
-	for _, when := range []string{"idle", fmt.Sprintf("at %d scans/s", loadedRate)} {
+	for _, when := range whens {
 		ended := make(chan error, 1)
-		span := few(b, 2*time.Second, 20*time.Second)
-		if when == "idle" {
+		span := few(b, time.Second, 20*time.Second)
+		if when == whens[0] {
 			ended <- nil
 		} else {
 			b.seed += 1 << 20
@@ -59,10 +71,10 @@ func (b *bench) latencies() (err error) {
 		if err = keep(err, <-ended); err != nil {
 			return err
 		}
-		if err := b.percentiles("scan → refused, "+when, refused); err != nil {
+		if err := b.percentiles(refusedName(when), refused); err != nil {
 			return err
 		}
-		if err := b.percentiles("scan → visible, "+when, seen); err != nil {
+		if err := b.percentiles(visibleName(when), seen); err != nil {
 			return err
 		}
 	}
@@ -70,14 +82,14 @@ func (b *bench) latencies() (err error) {
 	if err != nil {
 		return err
 	}
-	return b.percentiles("member → capacity alert, idle", warned)
+	return b.percentiles(warnedName, warned)
 }
 
 func (b *bench) percentiles(name string, took []time.Duration) error {
 	slices.Sort(took)
-	for _, p := range []int{50, 99} {
-		v := float64(percentile(took, p).Microseconds()) / 1000
-		if err := b.report(Row{Section: "d", Name: fmt.Sprintf("%s, p%d of %d", name, p, len(took)), Unit: "ms", Ours: v}); err != nil {
+	for _, p := range percents {
+		v := float64(percentile(took, p).Nanoseconds()) / 1e6
+		if err := b.report(Row{Section: "d", Name: fmt.Sprintf("%s, p%d", name, p), Unit: "ms", Ours: v, Rounds: len(took)}); err != nil {
 			return err
 		}
 	}

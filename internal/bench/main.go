@@ -144,6 +144,10 @@ func (b *bench) run() (err error) {
 		}
 	}
 	b.seed = uint64(time.Now().UnixNano())
+	where := thisMachine()
+	if err := b.print.machine(where); err != nil {
+		return err
+	}
 	for _, s := range sections {
 		if !slices.Contains(b.only, s.Letter) {
 			continue
@@ -153,11 +157,19 @@ func (b *bench) run() (err error) {
 			return fmt.Errorf("(%s): %w", s.Letter, err)
 		}
 	}
+	if b.update != "" {
+		if err := update(b.update, table(where, b.rows)); err != nil {
+			return err
+		}
+	}
 	return b.costs()
 }
 
 // report judges a row and prints it.
 func (b *bench) report(r Row) error {
+	if !(r.Ours > 0) || r.Bare < 0 { // not a number at all is not more than zero
+		return fmt.Errorf("%s is %g, which cannot be", r.Name, r.Ours)
+	}
 	if !b.quick {
 		r.judge()
 	}

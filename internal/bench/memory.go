@@ -12,6 +12,18 @@ import (
 	"github.com/huoma/huoma/internal/risk"
 )
 
+// Names of what is measured in memory.
+const (
+	mirrorName  = "gateway, a code in the mirror"
+	stateName   = "scan worker, a code"
+	watchedName = "scan worker, a visitor within a rule's window"
+)
+
+// windowLimits are the sizes of windows that are filled.
+var windowLimits = []int{1, 5, 20, 100}
+
+func windowName(limit int) string { return fmt.Sprintf("window of %d, full", limit) }
+
 // memory is (e): what a code takes in a gateway and in a scan worker, what a
 // visitor takes while a rule watches it, and what a window itself takes.
 func (b *bench) memory() (err error) {
@@ -28,7 +40,7 @@ func (b *bench) memory() (err error) {
 		return err
 	}
 	roles := []*process{in.gateway, in.worker}
-	names := []string{"gateway, a code in the mirror", "scan worker, a code"}
+	names := []string{mirrorName, stateName}
 	if err := in.settled(b.ctx, allCodes(1)); err != nil {
 		return err
 	}
@@ -56,15 +68,15 @@ func (b *bench) memory() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := b.report(Row{Section: "e", Name: "scan worker, a visitor within a rule's window", Unit: "bytes", Ours: grown[0] / float64(n)}); err != nil {
+	if err := b.report(Row{Section: "e", Name: watchedName, Unit: "bytes", Ours: grown[0] / float64(n)}); err != nil {
 		return err
 	}
-	for _, limit := range []int{1, 5, 20, 100} {
+	for _, limit := range windowLimits {
 		var each float64
 		if err := b.do(b.ctx, "windows", windowsSpec{Windows: max(n/limit, 1), Limit: limit}, &each); err != nil {
 			return err
 		}
-		if err := b.report(Row{Section: "e", Name: fmt.Sprintf("window of %d scans, full", limit), Unit: "bytes", Ours: each}); err != nil {
+		if err := b.report(Row{Section: "e", Name: windowName(limit), Unit: "bytes", Ours: each}); err != nil {
 			return err
 		}
 	}

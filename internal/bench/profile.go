@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -51,15 +52,22 @@ func (b *bench) costs() error {
 	return nil
 }
 
-// largest takes the first n costs out of what pprof prints. With what it
-// calls, goroutine starts and loops that are there for every program say
-// nothing and are left out.
-func largest(out string, n int, ours bool) []string {
+// most of a process's time is spent below its outermost functions, which says
+// nothing: they are left out of its largest costs.
+const most = 40 // per cent
+
+// largest takes the first n costs out of what pprof prints: of all functions
+// by what they spend themselves, or of those that are parts of a process with
+// what they call.
+func largest(out string, n int, parts bool) []string {
 	var list []string
 	_, body, _ := strings.Cut(out, "cum%\n")
 	for line := range strings.Lines(body) {
 		f := strings.Fields(line)
-		if len(f) < 6 || ours && !strings.Contains(line, "huoma/internal/") {
+		if len(f) < 6 {
+			continue
+		}
+		if cum, err := strconv.ParseFloat(strings.TrimSuffix(f[4], "%"), 64); err != nil || parts && (cum > most || strings.HasPrefix(f[5], "runtime.")) {
 			continue
 		}
 		if list = append(list, fmt.Sprintf("%6s of its own, %6s with what it calls: %s", f[1], f[4], strings.Join(f[5:], " "))); len(list) == n {

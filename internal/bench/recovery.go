@@ -14,6 +14,25 @@ func recoveryName(events int) string {
 	return fmt.Sprintf("scan worker recovers, %s events in the log", number(float64(events)))
 }
 
+func ownerAgainName(events int) string {
+	return fmt.Sprintf("scan worker killed → owner again, %s events in the log", number(float64(events)))
+}
+
+func gatewayStartsName(events int) string {
+	return fmt.Sprintf("gateway starts, %s events in the log", number(float64(events)))
+}
+
+// logLengths are the lengths of the log, in events.
+func (o *options) logLengths() []int {
+	switch {
+	case o.quick:
+		return []int{2_000, 5_000}
+	case o.long:
+		return []int{10_000, 100_000, 1_000_000, 10_000_000}
+	}
+	return []int{10_000, 100_000, 1_000_000}
+}
+
 // starts is (g): how long a killed scan worker takes to recover, and a
 // gateway to start, against the length of the log.
 func (b *bench) starts() (err error) {
@@ -25,11 +44,7 @@ func (b *bench) starts() (err error) {
 	if err := in.resync("interval"); err != nil {
 		return err
 	}
-	lengths := few(b, []int{2_000, 5_000}, []int{10_000, 100_000, 1_000_000})
-	if b.long {
-		lengths = append(lengths, 10_000_000)
-	}
-	for _, n := range lengths {
+	for _, n := range b.logLengths() {
 		if err := b.startsAt(in, n); err != nil {
 			return fmt.Errorf("%d events: %w", n, err)
 		}
@@ -74,11 +89,10 @@ func (b *bench) startsAt(in *installation, n int) error {
 	if err := in.stopGateway(); err != nil {
 		return err
 	}
-	length := number(float64(n))
 	for _, r := range []Row{
 		{Name: recoveryName(n), Ours: took.Seconds()},
-		{Name: "scan worker killed → owner again, " + length + " events in the log", Ours: again.Seconds()},
-		{Name: "gateway starts, " + length + " events in the log", Ours: ready.Seconds()},
+		{Name: ownerAgainName(n), Ours: again.Seconds()},
+		{Name: gatewayStartsName(n), Ours: ready.Seconds()},
 	} {
 		r.Section, r.Unit = "g", "s"
 		if err := b.report(r); err != nil {

@@ -98,6 +98,14 @@ type printer struct {
 	head bool
 }
 
+func (p *printer) machine(m machine) error {
+	if p.json {
+		return json.NewEncoder(p.out).Encode(map[string]machine{"machine": m})
+	}
+	_, err := fmt.Fprintln(p.out, m)
+	return err
+}
+
 func (p *printer) row(r Row) error {
 	if p.json {
 		return json.NewEncoder(p.out).Encode(r)

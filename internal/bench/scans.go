@@ -12,13 +12,19 @@ const (
 	workersOn  = "workers on"
 )
 
+// companies are what may run beside a gateway.
+var companies = []string{workersOff, workersOn}
+
+// crowds are how many connections ask at once.
+var crowds = []int{256, 64, 1}
+
 func scanName(connections int, workers string) string {
 	return fmt.Sprintf("durable scan, %d connections, %s", connections, workers)
 }
 
 // scans is (a): a bare redirect against a durable scan.
 func (b *bench) scans() error {
-	for _, workers := range []string{workersOff, workersOn} {
+	for _, workers := range companies {
 		if err := b.scansWith(workers); err != nil {
 			return fmt.Errorf("%s: %w", workers, err)
 		}
@@ -52,7 +58,7 @@ func (b *bench) scansWith(workers string) (err error) {
 	}
 	servers["gateway"], servers["nats"] = in.gateway, in.nats
 	answered := 0
-	for _, connections := range []int{256, 64, 1} {
+	for _, connections := range crowds {
 		var rate, p50, p99 compared
 		var cpu spent
 		for range few(b, 1, 5) {

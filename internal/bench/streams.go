@@ -8,6 +8,12 @@ import (
 	"github.com/huoma/huoma/internal/events"
 )
 
+// Names of what is put into the log, and of how it is decided.
+const (
+	publishName = "publish to huoma.in.scan.<code>"
+	postName    = "POST /v1/events, batches of 1 000"
+)
+
 func decideName(form string) string { return "scan worker, " + form }
 
 // streams is (b): bare publish against ingestion, bare fetch against deciding.
@@ -15,7 +21,7 @@ func (b *bench) streams() error {
 	if err := b.ingestion(); err != nil {
 		return fmt.Errorf("ingestion: %w", err)
 	}
-	for _, form := range []string{single, packed} {
+	for _, form := range forms {
 		if err := b.deciding(form); err != nil {
 			return fmt.Errorf("deciding %s: %w", form, err)
 		}
@@ -79,10 +85,10 @@ func (b *bench) ingestion() (err error) {
 		}
 		posted.add(r.rate(), bare.rate())
 	}
-	if err := b.report(published.row("b", "publish to huoma.in.scan.<code>", "events/s", cpu.each())); err != nil {
+	if err := b.report(published.row("b", publishName, "events/s", cpu.each())); err != nil {
 		return err
 	}
-	return b.report(posted.row("b", "POST /v1/events, batches of 1 000", "events/s", postCPU.each()))
+	return b.report(posted.row("b", postName, "events/s", postCPU.each()))
 }
 
 // published runs a producer. What the broker spends counts for its side.

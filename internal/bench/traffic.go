@@ -26,6 +26,9 @@ const (
 	target = "https://example.com/groups/spring"
 )
 
+// forms are all of them.
+var forms = []string{single, packed}
+
 // codeID is the id of the i-th code of a run.
 func codeID(i int) token.CodeID {
 	return token.CodeID((uint64(i)*0x9e3779b97f4a7c15 + 0x5851f42d4c957f2d) & (1<<60 - 1)) // odd, so that none comes twice
