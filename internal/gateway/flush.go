@@ -42,6 +42,7 @@ type flusher struct {
 	filling *batch
 	events  int // waiting or being stored
 	bytes   int
+	expect  int // bytes of a partition's share, by the last flush
 	stopped bool
 	wake    chan struct{} // capacity 1
 }
@@ -107,7 +108,7 @@ func (f *flusher) add(list ...encoded) (*batch, error) {
 			p = new(part)
 			b.parts[e.partition] = p
 		}
-		p.add(e.json, f.limits.RecordBytes)
+		p.add(e.json, f.limits.RecordBytes, f.expect)
 	}
 	b.events += len(list)
 	b.bytes += size
@@ -120,13 +121,14 @@ func (f *flusher) add(list ...encoded) (*batch, error) {
 	return b, nil
 }
 
-func (p *part) add(event []byte, most int) {
+// add copies event to the end of p. A record that is begun has room for expect bytes.
+func (p *part) add(event []byte, most, expect int) {
 	if p.open != nil && len(p.open)+len(event)+2 > most {
 		p.full = append(p.full, append(p.open, ']'))
 		p.open = nil
 	}
 	if p.open == nil {
-		p.open = make([]byte, 0, max(len(event)+2, 4<<10))
+		p.open = make([]byte, 0, max(len(event)+2, min(expect, most), 4<<10))
 		p.open = append(p.open, '[')
 	} else {
 		p.open = append(p.open, ',')
@@ -197,6 +199,7 @@ func (f *flusher) run() {
 		f.mu.Lock()
 		f.events -= b.events
 		f.bytes -= b.bytes
+		f.expect = b.bytes / len(b.parts) * 9 / 8 // room for a little more, so that a record seldom moves while it grows
 		f.mu.Unlock()
 		reason = "next"
 	}

@@ -167,7 +167,7 @@ func TestRecordsAreCutAtTheirSize(t *testing.T) {
 	p := new(part)
 	event := []byte(`{"x":"` + strings.Repeat("y", 90) + `"}`)
 	for range 100 {
-		p.add(event, 1000)
+		p.add(event, 1000, 0)
 	}
 	total := 0
 	for _, payload := range append(p.full, append(p.open, ']')) {
