@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -12,21 +13,43 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/huoma/huoma/internal/token"
 )
 
-// built is this program as make bench builds it: without the race detector,
-// which the processes that it starts would run under too.
-func built(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "bench")
+var programs string // folder of what is built, for TestMain to remove
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if programs != "" {
+		_ = os.RemoveAll(programs)
+	}
+	os.Exit(status)
+}
+
+// build builds this program as make bench does: without the race detector,
+// under which the processes that it starts would run too.
+var build = sync.OnceValues(func() (program string, err error) {
+	if programs, err = os.MkdirTemp("", "huoma-bench-program-"); err != nil {
+		return "", err
+	}
+	program = filepath.Join(programs, "bench")
 	cmd := exec.Command("go", "build", "-o", program, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		return "", fmt.Errorf("go build: %w: %s", err, out)
+	}
+	return program, nil
+})
+
+func built(t *testing.T) string {
+	t.Helper()
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return program
 }
@@ -38,7 +61,7 @@ func TestQuick(t *testing.T) {
 	if err := os.WriteFile(document, []byte("before\n"+tableBegins+"old\n"+tableEnds+"after\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(built(t), "--quick", "--json", "--update", document, "--profile", filepath.Join(dir, "profiles"))
+	cmd := exec.Command(built(t), "--quick", "--json", "--update", document)
 	cmd.Dir = "../.." // as make runs it
 	var out, notes bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &notes
@@ -97,18 +120,27 @@ func TestQuick(t *testing.T) {
 	if got := documented(t, text); !slices.Equal(got, want) {
 		t.Errorf("rows of the document:\ngot  %q\nwant %q", got, want)
 	}
-	for _, name := range []string{"scan-workers-off-gateway", "scan-workers-on-scan-worker", "decide-scan-worker", "analyse-analytics-worker"} {
-		if !strings.Contains(notes.String(), name+", by own cost:\n") {
-			t.Errorf("no costs of %s in:\n%s", name, notes.String())
+}
+
+// TestProfiles takes profiles of a few processes and reads their costs.
+func TestProfiles(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(built(t), "--quick", "--only", "c", "--profile", dir)
+	cmd.Dir = "../.."
+	notes, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, notes)
+	}
+	for _, name := range []string{"decide-scan-worker", "analyse-analytics-worker"} {
+		_, costs, ok := strings.Cut(string(notes), name+", by own cost:\n")
+		if first, _, _ := strings.Cut(costs, "\n"); !ok || !strings.Contains(first, "% in all: ") {
+			t.Errorf("no costs of %s in:\n%s", name, notes)
 		}
 		for _, kind := range []string{".cpu", ".allocs"} {
-			if info, err := os.Stat(filepath.Join(dir, "profiles", name+kind)); err != nil || info.Size() == 0 {
+			if info, err := os.Stat(filepath.Join(dir, name+kind)); err != nil || info.Size() == 0 {
 				t.Errorf("no profile %s%s: %v", name, kind, err)
 			}
 		}
-	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "huoma-bench-*", "installation-*")); len(left) > 0 && os.Getenv("TMPDIR") != "" {
-		t.Errorf("left behind: %q", left)
 	}
 }
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -35,44 +37,54 @@ func (b *bench) profiling(now bool, what string, servers map[string]*process) (e
 	}
 }
 
-// costs prints the five largest costs of every profile taken.
+// costs prints the five largest costs of every profile taken: of all functions
+// by what they spend themselves, and of parts by what they spend in all.
 func (b *bench) costs() error {
 	for _, file := range b.profiles {
-		for _, sort := range []string{"-flat", "-cum"} {
-			out, err := exec.CommandContext(b.ctx, "go", "tool", "pprof", "-top", sort, "-nodecount=60", b.self, file).Output()
-			if err != nil {
-				return fmt.Errorf("go tool pprof %s: %w", file, err)
-			}
-			fmt.Fprintf(b.note, "%s, %s:\n", strings.TrimSuffix(filepath.Base(file), ".cpu"), map[string]string{"-flat": "by own cost", "-cum": "with what it calls"}[sort])
-			for _, line := range largest(string(out), 5, sort == "-cum") {
-				fmt.Fprintf(b.note, "  %s\n", line)
-			}
+		out, err := exec.CommandContext(b.ctx, "go", "tool", "pprof", "-top", "-nodecount=2000", b.self, file).Output()
+		if err != nil {
+			return fmt.Errorf("go tool pprof %s: %w", file, err)
 		}
+		list := parseCosts(string(out))
+		fmt.Fprintf(b.note, "%s, by own cost:\n", strings.TrimSuffix(filepath.Base(file), ".cpu"))
+		printCosts(b.note, list)
+		fmt.Fprintln(b.note, "  with what they call:")
+		list = slices.DeleteFunc(list, func(c cost) bool { return c.all > outermost || strings.HasPrefix(c.name, "runtime.") })
+		slices.SortStableFunc(list, func(a, b cost) int { return cmp.Compare(b.all, a.all) })
+		printCosts(b.note, list)
 	}
 	return nil
 }
 
-// most of a process's time is spent below its outermost functions, which says
-// nothing: they are left out of its largest costs.
-const most = 40 // per cent
+// outermost is the share, in per cent, above which a function's cost says no
+// more than that the process did its work.
+const outermost = 40
 
-// largest takes the first n costs out of what pprof prints: of all functions
-// by what they spend themselves, or of those that are parts of a process with
-// what they call.
-func largest(out string, n int, parts bool) []string {
-	var list []string
+// cost is a function's share of a profile, in per cent.
+type cost struct {
+	own, all float64
+	name     string
+}
+
+// parseCosts reads what pprof -top prints, by own cost.
+func parseCosts(out string) (list []cost) {
 	_, body, _ := strings.Cut(out, "cum%\n")
 	for line := range strings.Lines(body) {
 		f := strings.Fields(line)
 		if len(f) < 6 {
 			continue
 		}
-		if cum, err := strconv.ParseFloat(strings.TrimSuffix(f[4], "%"), 64); err != nil || parts && (cum > most || strings.HasPrefix(f[5], "runtime.")) {
-			continue
-		}
-		if list = append(list, fmt.Sprintf("%6s of its own, %6s with what it calls: %s", f[1], f[4], strings.Join(f[5:], " "))); len(list) == n {
-			break
+		own, err := strconv.ParseFloat(strings.TrimSuffix(f[1], "%"), 64)
+		all, aerr := strconv.ParseFloat(strings.TrimSuffix(f[4], "%"), 64)
+		if err == nil && aerr == nil {
+			list = append(list, cost{own, all, strings.TrimPrefix(strings.Join(f[5:], " "), "github.com/huoma/huoma/internal/")})
 		}
 	}
 	return list
+}
+
+func printCosts(w io.Writer, list []cost) {
+	for _, c := range list[:min(len(list), 5)] {
+		fmt.Fprintf(w, "  %5.1f %% its own, %5.1f %% in all: %s\n", c.own, c.all, c.name)
+	}
 }

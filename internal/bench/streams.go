@@ -52,7 +52,7 @@ func (b *bench) ingestion() (err error) {
 	servers := map[string]*process{"nats": in.nats}
 	var published, posted compared
 	var cpu, postCPU spent
-	n := few(b, 1000, 10_000)
+	n := few(b, 300, 10_000)
 	for range few(b, 1, 3) {
 		spec := publishSpec{URL: in.nats.addr, Codes: codes, First: in.filled, Events: n, Bare: "bare"}
 		bare, err := b.published(spec, "bare ", servers, &cpu)
@@ -110,7 +110,7 @@ func (b *bench) published(s publishSpec, side string, servers map[string]*proces
 
 // deciding compares the scan worker with a consumer that only fetches.
 func (b *bench) deciding(form string) (err error) {
-	scans := few(b, 20_000, 300_000)
+	scans := few(b, 10_000, 300_000)
 	in, err := b.install(b.ctx, 1000, form, scans)
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ const insertBatchRows = 50_000
 
 // warehouse is (c): the analytics worker against bare inserts of its very rows.
 func (b *bench) warehouse() (err error) {
-	scans := few(b, 20_000, 500_000)
+	scans := few(b, 10_000, 500_000)
 	in, err := b.install(b.ctx, 1000, packed, scans)
 	if err != nil {
 		return err
