@@ -6,15 +6,10 @@ import "sync"
 const heapFloor = 64 << 20
 
 // ballast is never touched, so it takes addresses and no memory.
-var (
-	ballast []byte
-	once    sync.Once
-)
+var ballast = sync.OnceValue(func() []byte { return make([]byte, heapFloor) })
 
 // GiveRoom lets the collector wait until some garbage has gathered. By itself
 // it runs whenever the heap has doubled, which for a role that holds little,
 // and makes a few kilobytes a request, is many times a second and an eighth of
 // its time. What a process takes grows by at most heapFloor.
-func GiveRoom() {
-	once.Do(func() { ballast = make([]byte, heapFloor) })
-}
+func GiveRoom() { ballast() }
