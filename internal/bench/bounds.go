@@ -19,6 +19,7 @@ var bounds = []bound{
 	{Section: "c", Name: analyticsName, What: "ratio", Least: 0.8, Why: "the warehouse is what should be busy, not its client"},
 	{Section: "f", Name: codesScanName(1_000_000), What: "ratio", Least: 0.9, Why: "what a code costs must not depend on how many there are"},
 	{Section: "f", Name: codesDecideName(1_000_000), What: "ratio", Least: 0.9, Why: "what a code costs must not depend on how many there are"},
+	{Section: "g", Name: recoveryName(1_000_000), What: "ours", Most: 5, Why: "a lock waits while a partition has no owner"},
 	{Section: "g", Name: recoveryName(10_000_000), What: "ours", Most: 5, Why: "a lock waits while a partition has no owner"},
 }
 

@@ -31,10 +31,21 @@ type installation struct {
 	bus *bus
 }
 
-// install makes an installation with so many codes and so many scans in its
+// Codes of a run, as they are minted.
+const (
+	permanent = `{"profile":"wecom-group","name":"bench","campaign":"spring","targets":[{"url":"` + target + `","capacity":1000000000}]}`
+	expiring  = `{"profile":"wechat-static","max_scans":1000000000,"name":"bench","campaign":"spring","targets":[{"url":"` + target + `","capacity":1000000000}]}`
+)
+
+// install is installLike with codes that never expire.
+func (b *bench) install(ctx context.Context, codes int, form string, scans int) (*installation, error) {
+	return b.installLike(ctx, permanent, codes, form, scans)
+}
+
+// installLike makes an installation with so many codes and so many scans in its
 // log. What is measured on it afterwards is written with every write synced;
 // what is put there before is not, to be quick.
-func (b *bench) install(ctx context.Context, codes int, form string, scans int) (in *installation, err error) {
+func (b *bench) installLike(ctx context.Context, mint string, codes int, form string, scans int) (in *installation, err error) {
 	dir, err := os.MkdirTemp(b.dir, "installation-")
 	if err != nil {
 		return nil, err
@@ -51,7 +62,7 @@ func (b *bench) install(ctx context.Context, codes int, form string, scans int) 
 	if err := in.startNATS("interval"); err != nil {
 		return nil, err
 	}
-	if in.like, err = in.mint(ctx); err != nil {
+	if in.like, err = in.mint(ctx, mint); err != nil {
 		return nil, fmt.Errorf("mint: %w", err)
 	}
 	if err := in.define(0, codes); err != nil {

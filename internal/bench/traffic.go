@@ -125,12 +125,11 @@ type mintTemplate struct {
 	log    []byte // the event
 }
 
-// mint lets a gateway mint one permanent code and takes down what it wrote.
-func (in *installation) mint(ctx context.Context) (*mintTemplate, error) {
+// mint lets a gateway mint one code and takes down what it wrote.
+func (in *installation) mint(ctx context.Context, body string) (*mintTemplate, error) {
 	if err := in.startGateway(ctx); err != nil {
 		return nil, err
 	}
-	body := `{"profile":"wecom-group","name":"bench","campaign":"spring","targets":[{"url":"` + target + `","capacity":1000000000}]}`
 	answer, err := in.post(ctx, "/v1/codes", "application/json", []byte(body), http.StatusCreated)
 	if err != nil {
 		return nil, err
