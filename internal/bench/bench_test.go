@@ -68,6 +68,10 @@ func TestQuick(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, notes.String())
 	}
+	printed := filepath.Join(dir, "printed.json")
+	if err := os.WriteFile(printed, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	o := options{quick: true}
 	for _, s := range sections {
 		o.only = append(o.only, s.Letter)
@@ -118,6 +122,19 @@ func TestQuick(t *testing.T) {
 	}
 	if got := documented(t, text); !slices.Equal(got, want) {
 		t.Errorf("rows of the document:\ngot  %q\nwant %q", got, want)
+	}
+	documentedAgain(t, printed, document, text)
+}
+
+// documentedAgain is the same document made of what was printed.
+func documentedAgain(t *testing.T, printed, document string, want []byte) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if got := run(t.Context(), []string{"--quick", "--from", printed, "--update", document}, &out, &errs); got != 0 {
+		t.Fatalf("status %d: %s", got, errs.String())
+	}
+	if text, err := os.ReadFile(document); err != nil || !bytes.Equal(text, want) {
+		t.Errorf("made of what was printed, the document is another (%v):\n%s\nwant\n%s", err, text, want)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -91,6 +92,34 @@ func update(document string, table []byte) error {
 	}
 	whole := bytes.Join([][]byte{before, []byte(tableBegins), table, []byte(tableEnds), after}, nil)
 	return os.WriteFile(document, whole, 0o644)
+}
+
+// read reads what --json has printed.
+func read(files []string) (where machine, rows map[[3]string]Row, err error) {
+	rows = map[[3]string]Row{}
+	for i, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			return where, nil, err
+		}
+		defer f.Close()
+		for lines := json.NewDecoder(f); lines.More(); {
+			var line struct {
+				Machine *machine `json:"machine"`
+				Row
+			}
+			if err := lines.Decode(&line); err != nil {
+				return where, nil, fmt.Errorf("%s is not what --json prints: %w", name, err)
+			}
+			switch {
+			case line.Machine == nil:
+				rows[[3]string{line.Section, line.Name, line.Unit}] = line.Row
+			case i == 0:
+				where = *line.Machine
+			}
+		}
+	}
+	return where, rows, nil
 }
 
 // names are the rows that a run of these options makes, in order: section, what and unit.

@@ -22,8 +22,9 @@ type options struct {
 	quick   bool
 	long    bool
 	only    []string
-	update  string // document whose table is written anew
-	profile string // folder for profiles
+	update  string   // document whose table is written anew
+	profile string   // folder for profiles
+	from    []string // files of results to take instead of measuring
 }
 
 // bench is one run.
@@ -103,12 +104,16 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.BoolVar(&o.long, "long", false, "with what takes long: ten million events")
 	only := f.String("only", "", "letters of the `sections` to run, such as a,b; all of them otherwise")
 	f.StringVar(&o.update, "update", "", "write the table into this `document`, between its markers")
+	from := f.String("from", "", "take the results from `files` that --json has printed, with commas, instead of measuring")
 	f.StringVar(&o.profile, "profile", "", "keep profiles of every process in this `folder`, and say what costs most")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("%q is not understood", f.Arg(0))
+	}
+	if *from != "" {
+		o.from = strings.Split(*from, ",")
 	}
 	for _, s := range sections {
 		o.only = append(o.only, s.Letter)
@@ -126,6 +131,9 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 }
 
 func (b *bench) run() (err error) {
+	if b.from != nil {
+		return b.taken()
+	}
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
@@ -157,12 +165,39 @@ func (b *bench) run() (err error) {
 			return fmt.Errorf("(%s): %w", s.Letter, err)
 		}
 	}
-	if b.update != "" {
-		if err := update(b.update, table(where, b.rows)); err != nil {
-			return err
+	return keep(b.document(where), b.costs())
+}
+
+// document writes the table, if one is wanted.
+func (b *bench) document(where machine) error {
+	if b.update == "" {
+		return nil
+	}
+	return update(b.update, table(where, b.rows))
+}
+
+// taken reports results of earlier runs, in the order of a run that makes them
+// all. Of a result that is there twice the last counts, of machines the first.
+func (b *bench) taken() error {
+	where, rows, err := read(b.from)
+	if err != nil {
+		return err
+	}
+	if err := b.print.machine(where); err != nil {
+		return err
+	}
+	for _, long := range []bool{false, true} {
+		o := options{quick: b.quick, long: long, only: b.only}
+		for _, n := range o.names() {
+			if r, ok := rows[n]; ok {
+				delete(rows, n)
+				if err := b.report(r); err != nil {
+					return err
+				}
+			}
 		}
 	}
-	return b.costs()
+	return b.document(where)
 }
 
 // report judges a row and prints it.

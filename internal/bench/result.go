@@ -100,15 +100,21 @@ type printer struct {
 
 func (p *printer) machine(m machine) error {
 	if p.json {
-		return json.NewEncoder(p.out).Encode(map[string]machine{"machine": m})
+		return p.encode(map[string]machine{"machine": m})
 	}
 	_, err := fmt.Fprintln(p.out, m)
 	return err
 }
 
+func (p *printer) encode(v any) error {
+	e := json.NewEncoder(p.out)
+	e.SetEscapeHTML(false) // for people too
+	return e.Encode(v)
+}
+
 func (p *printer) row(r Row) error {
 	if p.json {
-		return json.NewEncoder(p.out).Encode(r)
+		return p.encode(r)
 	}
 	if !p.head {
 		p.head = true
