@@ -65,6 +65,7 @@ func main() {
 	case len(os.Args) > 1 && os.Args[1] == helperCommand:
 		os.Exit(runHelper(os.Args[2:]))
 	}
+	signal.Ignore(syscall.SIGPIPE) // a reader that has gone, such as head, is an error like others: what is kept is removed
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
