@@ -6,6 +6,9 @@ ARGS ?=
 # Extra arguments for soak: make soak SOAK="-duration 20m -json"
 SOAK ?=
 
+# Arguments for bench: make bench BENCH="--json --only a,b"
+BENCH ?=
+
 # Folders that hold Go code.
 GODIRS = $(wildcard cmd internal schemas)
 
@@ -15,7 +18,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools engine binaries clients up demo test chaos soak lint vuln fmt clean
+.PHONY: help setup tools engine binaries clients up demo bench test chaos soak lint vuln fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,6 +41,10 @@ up: setup ## start everything on this machine; Ctrl-C drains and stops
 
 demo: setup ## up, and a few minutes of simulated traffic
 	@exec bin/huoma demo $(ARGS)
+
+bench: setup ## measure it against the bare parts it is made of; status 1 below a bound
+	@CGO_ENABLED=0 go build -o bin/bench ./internal/bench
+	@exec bin/bench $(BENCH)
 
 clients:
 	@tools/clients.sh

@@ -78,6 +78,7 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	role.GiveRoom()
 	var closers []func() error
 	defer func() {
 		for i := len(closers) - 1; i >= 0; i-- {

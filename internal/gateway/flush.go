@@ -54,6 +54,7 @@ type flusher struct {
 	filling *batch
 	events  int // waiting or being stored
 	bytes   int
+	expect  int // bytes of a partition's share, by the last flush
 	stopped bool
 	wake    chan struct{} // capacity 1
 }
@@ -133,7 +134,7 @@ func (f *flusher) add(list ...encoded) (*batch, error) {
 			p = new(part)
 			b.parts[e.partition] = p
 		}
-		p.add(e.json, f.limits.RecordBytes)
+		p.add(e.json, f.limits.RecordBytes, f.expect)
 	}
 	b.events += len(list)
 	b.bytes += size
@@ -146,13 +147,14 @@ func (f *flusher) add(list ...encoded) (*batch, error) {
 	return b, nil
 }
 
-func (p *part) add(event []byte, most int) {
+// add copies event to the end of p. A record that is begun has room for expect bytes.
+func (p *part) add(event []byte, most, expect int) {
 	if p.open.json != nil && len(p.open.json)+len(event)+2 > most {
 		p.full = p.all()
 		p.open = payload{}
 	}
 	if p.open.json == nil {
-		p.open.json = make([]byte, 0, max(len(event)+2, 4<<10))
+		p.open.json = make([]byte, 0, max(len(event)+2, min(expect, most), 4<<10))
 		p.open.json = append(p.open.json, '[')
 	} else {
 		p.open.json = append(p.open.json, ',')
@@ -234,6 +236,7 @@ func (f *flusher) run() {
 		f.mu.Lock()
 		f.events -= b.events
 		f.bytes -= b.bytes
+		f.expect = b.bytes / len(b.parts) * 9 / 8 // room for a little more, so that a record seldom moves while it grows
 		f.mu.Unlock()
 		reason = "next"
 		f.pause(b)

@@ -167,7 +167,7 @@ func TestRecordsAreCutAtTheirSize(t *testing.T) {
 	p := new(part)
 	event := []byte(`{"x":"` + strings.Repeat("y", 90) + `"}`)
 	for range 100 {
-		p.add(event, 1000)
+		p.add(event, 1000, 0)
 	}
 	total := 0
 	for _, l := range p.all() {
@@ -360,5 +360,26 @@ func TestPanicIsAProblem(t *testing.T) {
 	g.serve(w, httptest.NewRequest("GET", "/x", nil), route{pattern: "/x", serve: func(http.ResponseWriter, *http.Request) error { return errors.New("inner cause") }})
 	if w.Code != 500 || strings.Contains(w.Body.String(), "inner") || !strings.Contains(log.String(), "inner cause") {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestCookieIsTheOneOfTheRequest(t *testing.T) {
+	const ours = "AAAAAAAAAAAAAAAAAAAAAA"
+	for _, lines := range [][]string{
+		nil, {""}, {"hm_v=" + ours}, {"a=b; hm_v=" + ours + "; c=d"}, {"a=b;hm_v=" + ours}, {"a=b", "hm_v=" + ours}, {`hm_v="` + ours + `"`}, {"hm_v"}, {"hm_v="},
+		{"xhm_v=" + ours}, {"hm_vx=" + ours}, {"hm_v=" + ours + "=x"}, {"hm_v=first; hm_v=" + ours}, {" ;; hm_v=" + ours + " ;"}, {"\thm_v =" + ours}, {"HM_V=" + ours},
+	} {
+		r := &http.Request{Header: http.Header{"Cookie": lines}}
+		want := ""
+		if c, err := r.Cookie(cookieName); err == nil {
+			want = c.Value
+		}
+		if got := cookieOf(lines); got != want {
+			t.Errorf("%q: %q, want %q", lines, got, want)
+		}
+		got, ok := visitorCookie(r)
+		if ok != (want == ours) || ok && got != ours {
+			t.Errorf("%q: visitor %q, %v", lines, got, ok)
+		}
 	}
 }

@@ -171,11 +171,13 @@ func (w *recorder) writeLong(b []byte) (n int, err error) {
 // Unwrap is for http.ResponseController.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+var noSniff = []string{"nosniff"}
+
 // serve wraps a row's handler: headers, access, panics, errors, metrics.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, row route) {
 	begun := time.Now()
 	rec := &recorder{ResponseWriter: w}
-	rec.Header().Set("X-Content-Type-Options", "nosniff")
+	rec.Header()["X-Content-Type-Options"] = noSniff
 	defer func() {
 		if v := recover(); v != nil {
 			if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares it like this too

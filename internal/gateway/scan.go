@@ -185,12 +185,32 @@ const (
 
 // visitorCookie returns the visitor's cookie if it is one of ours in form.
 func visitorCookie(r *http.Request) (string, bool) {
-	c, err := r.Cookie(cookieName)
-	if err != nil || len(c.Value) != 22 {
+	value := cookieOf(r.Header["Cookie"])
+	if len(value) != 22 {
 		return "", false
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(c.Value)
-	return c.Value, err == nil && len(b) == 16
+	var b [16]byte
+	n, err := strictBase64.Decode(b[:], []byte(value))
+	return value, err == nil && n == len(b)
+}
+
+var strictBase64 = base64.RawURLEncoding.Strict()
+
+// cookieOf is the value of the first cookie of our name, as Request.Cookie finds it: without making all the others, of which a phone
+// may bring many.
+func cookieOf(lines []string) string {
+	for _, line := range lines {
+		for part := range strings.SplitSeq(line, ";") {
+			name, value, ok := strings.Cut(strings.Trim(part, " \t"), "=")
+			if ok && strings.Trim(name, " \t") == cookieName {
+				if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+					value = value[1 : len(value)-1]
+				}
+				return value
+			}
+		}
+	}
+	return ""
 }
 
 func newVisitor() string {
@@ -209,12 +229,13 @@ func (g *Gateway) setCookie(w http.ResponseWriter, value string) {
 var noStore = []string{"no-store"}
 
 func setVerdict(h http.Header, event string, v code.Verdict, rule string) {
+	values := []string{string(v), event, rule} // one piece of memory for all
+	h[headerVerdict] = values[0:1:1]
 	if event != "" {
-		h[headerEvent] = []string{event}
+		h[headerEvent] = values[1:2:2]
 	}
-	h[headerVerdict] = []string{string(v)}
 	if rule != "" {
-		h[headerRule] = []string{rule}
+		h[headerRule] = values[2:3:3]
 	}
 }
 

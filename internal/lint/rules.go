@@ -159,6 +159,12 @@ var layers = []Layer{
 		Why:      "it pulls the plugs from outside: it starts the programs as anybody does, reaches them by their addresses, and shares no code with what it checks",
 	},
 	{
+		Name:     "benchmark",
+		Packages: []string{"internal/bench"},
+		Imports:  []string{"key file", "domain", "events", "schemas", "services", "adapters", "roles", "embedded servers", "all in one"},
+		Why:      "it starts the roles, the embedded servers and the bare parts beside them as processes of its own, and nothing imports it",
+	},
+	{
 		Name:     "tools",
 		Packages: []string{"internal/lint", "internal/tour", "internal/deploy"},
 		Third:    none,

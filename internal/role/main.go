@@ -37,6 +37,7 @@ func Main(c Command, name, description string, args []string) int {
 		fmt.Fprintf(os.Stderr, "%s: %v: see %s --help\n", name, err, name)
 		return 2
 	}
+	GiveRoom()
 	// The first signal drains; the second ends the program as it would have.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

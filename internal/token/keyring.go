@@ -37,7 +37,7 @@ type Keyring struct {
 type ring struct {
 	keys     []*masterKey // oldest first
 	byID     [MaxKeys]*masterKey
-	tracking []byte // subkey, see Tracking
+	tracking mac // under a subkey, see Tracking
 }
 
 type masterKey struct {
@@ -59,7 +59,7 @@ func newKeyring(keys []*masterKey) (*Keyring, error) {
 		m.sealer = s
 		r.byID[m.id] = m
 	}
-	r.tracking = k.Purpose("tracking")
+	r.tracking = newMAC(k.Purpose("tracking"))
 	return k, nil
 }
 

@@ -62,9 +62,19 @@ func TestNewestSealsAllOpenOldestIsTheRoot(t *testing.T) {
 	}
 }
 
+// macKey is the subkey of the oldest key's tags.
+func macKey(t *testing.T, k *Keyring) []byte {
+	t.Helper()
+	b, err := derive(k.get().keys[0].secret, "huoma/token/v1/mac")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func TestPurposesAreSeparate(t *testing.T) {
 	k := mustParse(t, ringJSON(keyJSON(0, secretA, "2026-01-01T00:00:00Z")))
-	seen := map[string]string{string(k.get().keys[0].secret): "master", string(k.get().keys[0].sealer.mac): "mac"}
+	seen := map[string]string{string(k.get().keys[0].secret): "master", string(macKey(t, k)): "mac"}
 	for _, name := range []string{"visitor", "api", "cookie", "tracking", ""} {
 		b := k.Purpose(name)
 		if was, dup := seen[string(b)]; dup || len(b) != 32 {
@@ -157,7 +167,10 @@ func TestNewKeyringNeedsEnoughRandomness(t *testing.T) {
 func TestNothingSecretIsPrinted(t *testing.T) {
 	k := mustParse(t, ringJSON(keyJSON(0, secretA, "2026-01-01T00:00:00Z")))
 	h := NewVisitorHasher(k.Purpose("visitor"))
-	hidden := map[string][]byte{"master": k.get().keys[0].secret, "mac": k.get().keys[0].sealer.mac, "tracking": k.get().tracking, "visitor": h.key()}
+	hidden := map[string][]byte{"master": k.get().keys[0].secret, "mac": macKey(t, k), "tracking": k.Purpose("tracking"), "visitor": k.Purpose("visitor")}
+	// The hashes that are kept for the next time have taken these keys in.
+	k.Tracking(Picture{Code: 1, Variant: 1})
+	h.FromCookie("x")
 	type private struct {
 		ring    Keyring
 		pointer *Keyring

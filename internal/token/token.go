@@ -27,7 +27,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base32"
@@ -91,13 +90,13 @@ func ReasonOf(err error) Reason {
 // sealer is one master key made ready for tokens.
 type sealer struct {
 	header byte
-	mac    []byte
+	mac    mac
 	block  cipher.Block
 }
 
 // newSealer derives the two keys of the token format from a 32-byte master key.
 func newSealer(id int, master []byte) (*sealer, error) {
-	mac, err := derive(master, "huoma/token/v1/mac")
+	key, err := derive(master, "huoma/token/v1/mac")
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +108,7 @@ func newSealer(id int, master []byte) (*sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sealer{header: formatVersion<<5 | byte(id), mac: mac, block: block}, nil
+	return &sealer{header: formatVersion<<5 | byte(id), mac: newMAC(key), block: block}, nil
 }
 
 // derive returns the 32-byte subkey of master for one purpose: HKDF-SHA256 without salt, info = purpose.
@@ -118,20 +117,21 @@ func derive(master []byte, purpose string) ([]byte, error) {
 }
 
 // tag computes the synthetic IV of payload.
-func (s *sealer) tag(payload []byte) (t [tagSize]byte) {
-	m := hmac.New(sha256.New, s.mac)
-	m.Write([]byte{s.header})
-	m.Write(payload)
-	var sum [sha256.Size]byte
-	copy(t[:], m.Sum(sum[:0]))
+func (s *sealer) tag(payload *[payloadSize]byte) (t [tagSize]byte) {
+	message := [1 + payloadSize]byte{s.header}
+	copy(message[1:], payload[:])
+	sum := s.mac(string(message[:]), "")
+	copy(t[:], sum[:])
 	return t
 }
 
-// crypt applies the key stream of tag; it is its own inverse.
+// crypt applies the key stream of tag; it is its own inverse. A payload is shorter than a block, so the stream of counter mode is
+// the encrypted IV.
 func (s *sealer) crypt(dst, src []byte, tag [tagSize]byte) {
-	var iv [aes.BlockSize]byte
-	copy(iv[:], tag[:])
-	cipher.NewCTR(s.block, iv[:]).XORKeyStream(dst, src)
+	var stream [aes.BlockSize]byte
+	copy(stream[:], tag[:])
+	s.block.Encrypt(stream[:], stream[:])
+	subtle.XORBytes(dst, src, stream[:payloadSize])
 }
 
 // Seal returns the token of p under the newest key: always Length characters of A–Z and 2–7.
@@ -142,7 +142,7 @@ func (k *Keyring) Seal(p Picture) (string, error) {
 		return "", err
 	}
 	s := k.get().newest().sealer
-	tag := s.tag(payload[:])
+	tag := s.tag(&payload)
 	var raw [rawSize]byte
 	raw[0] = s.header
 	copy(raw[1:], tag[:])
@@ -171,7 +171,7 @@ func (k *Keyring) Open(token string) (Picture, error) {
 	copy(tag[:], raw[1:])
 	var payload [payloadSize]byte
 	key.sealer.crypt(payload[:], raw[1+tagSize:], tag)
-	want := key.sealer.tag(payload[:])
+	want := key.sealer.tag(&payload)
 	if subtle.ConstantTimeCompare(tag[:], want[:]) != 1 {
 		return Picture{}, forgedError{ReasonSeal}
 	}

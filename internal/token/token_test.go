@@ -121,7 +121,7 @@ func TestEveryBitOfTheTagCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for bit := range 8 * tagSize {
-		tag := s.tag(payload[:])
+		tag := s.tag(&payload)
 		tag[bit/8] ^= 1 << (bit % 8)
 		raw := append([]byte{s.header}, tag[:]...)
 		raw = append(raw, make([]byte, payloadSize)...)

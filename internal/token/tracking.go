@@ -1,10 +1,5 @@
 package token
 
-import (
-	"crypto/hmac"
-	"crypto/sha256"
-)
-
 // TrackingLength is the number of characters of a tracking code.
 const TrackingLength = 8
 
@@ -21,9 +16,7 @@ func (k *Keyring) Tracking(p Picture) string {
 	if err != nil {
 		return ""
 	}
-	m := hmac.New(sha256.New, k.get().tracking)
-	m.Write(payload[:])
-	sum := m.Sum(nil)
+	sum := k.get().tracking(string(payload[:]), "")
 	var v uint64
 	for _, b := range sum[:5] {
 		v = v<<8 | uint64(b)

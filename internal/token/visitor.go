@@ -1,8 +1,6 @@
 package token
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
 	"io"
@@ -17,13 +15,12 @@ var visitorEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").Wit
 // A VisitorHasher turns what identifies a scanner into a visitor: the first 16 bytes of HMAC-SHA256,
 // in lower-case base 32 (RFC 4648), 26 characters. The raw value cannot be found from it
 // without the key, and is kept nowhere. Safe for concurrent use. The zero VisitorHasher is of no use.
-type VisitorHasher struct{ key func() []byte } // a function, as in Keyring
+type VisitorHasher struct{ mac mac }
 
 // NewVisitorHasher returns a hasher under key, a subkey such as Keyring.Purpose("visitor"). It
 // keeps a copy. Another key makes everyone a new visitor.
 func NewVisitorHasher(key []byte) VisitorHasher {
-	own := append([]byte(nil), key...)
-	return VisitorHasher{key: func() []byte { return own }}
+	return VisitorHasher{newMAC(key)}
 }
 
 // Visitors returns the hasher of the ring's visitors. Gateways and scan workers share it, so that an
@@ -41,10 +38,8 @@ func (h VisitorHasher) hash(kind, value string) string {
 	if value == "" {
 		return ""
 	}
-	m := hmac.New(sha256.New, h.key())
-	io.WriteString(m, kind)
-	io.WriteString(m, value)
-	return visitorEncoding.EncodeToString(m.Sum(nil)[:16])
+	sum := h.mac(kind, value)
+	return visitorEncoding.EncodeToString(sum[:16])
 }
 
 const redactedHasher = "token.VisitorHasher(redacted)"

@@ -47,6 +47,10 @@ func parseAddr(s string) (netip.Addr, bool) {
 	if len(s) > 64 {
 		return netip.Addr{}, false
 	}
+	if strings.Count(s, ":") == 1 { // IPv4 with its port, which is most: an address alone has none or more
+		ap, err := netip.ParseAddrPort(s)
+		return ap.Addr().Unmap().WithZone(""), err == nil
+	}
 	addr, err := netip.ParseAddr(s)
 	if err != nil {
 		ap, err := netip.ParseAddrPort(s)
@@ -84,7 +88,8 @@ func Network(a netip.Addr) string {
 	if a.Is4() {
 		bits = 24
 	}
-	return netip.PrefixFrom(a, bits).Masked().String()
+	var text [64]byte // on the stack, so that the string is all that is made
+	return string(netip.PrefixFrom(a, bits).Masked().AppendTo(text[:0]))
 }
 
 // CutNetwork cuts what a producer calls a network to what is kept: an address or a narrower prefix to its
