@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +32,15 @@ var overloadFull = flag.Bool("overload.full", false, "flood for a minute instead
 // linkSpeed is what the gateway's link to NATS carries, in bytes a second. It makes the capacity small, the same on every machine, and
 // far below what the load generator needs: some hundred scans a second.
 const linkSpeed = 100_000
+
+// percentile is the nearest-rank p-th percentile of list.
+func percentile(list []time.Duration, p int) time.Duration {
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return list[(len(list)*p+99)/100-1]
+}
 
 // slowLink passes connections on to a server, what goes there at linkSpeed.
 func slowLink(t *testing.T, to string) (addr string) {

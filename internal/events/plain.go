@@ -2,7 +2,6 @@ package events
 
 import (
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/huoma/huoma/internal/code"
@@ -296,13 +295,6 @@ func (p *plain) utm(u *UTM) {
 		had |= bit
 		*to = p.text(MaxName)
 	}
-}
-
-// moment passes a time in RFC 3339.
-func (p *plain) moment() time.Time {
-	at, err := parseTime(p.text(64))
-	p.lost = p.lost || err != nil
-	return at
 }
 
 // parsePlain reads one event that is a plainly written scan; nil for anything else.
