@@ -354,3 +354,24 @@ func TestScanWhereNoGatewayIs(t *testing.T) {
 		t.Errorf("status %d: %q", r.code, r.stderr)
 	}
 }
+
+// A list is longer than a page of the gateway's.
+func TestListMoreCodesThanAPage(t *testing.T) {
+	in := install(t)
+	const n = 403
+	rows := "url,profile\n" + strings.Repeat("https://example.com/g,wecom-group\n", n)
+	file := filepath.Join(t.TempDir(), "codes.csv")
+	if err := os.WriteFile(file, []byte(rows), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in.on(t, "mint", "--from", file, "--json").ok(t)
+	for limit, want := range map[string]int{"0": n, "201": 201, "200": 200} {
+		seen := map[any]bool{}
+		for _, c := range lines[object](t, in.on(t, "codes", "list", "--limit", limit, "--json").ok(t)) {
+			seen[c["id"]] = true
+		}
+		if len(seen) != want {
+			t.Errorf("with limit %s: %d codes, want %d", limit, len(seen), want)
+		}
+	}
+}

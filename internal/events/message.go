@@ -59,6 +59,12 @@ type Spool struct {
 	Damaged   int64     // pieces that could not be read since it was opened
 }
 
+// Timer is a time at which a code is to be looked at.
+type Timer struct {
+	Code string
+	At   time.Time
+}
+
 // DeadLetter is a message, or one event of it, that could not be understood.
 type DeadLetter struct {
 	Partition int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -158,33 +159,56 @@ type timerData struct{ code string }
 
 func (t timerData) bytes() []byte { return []byte(`{"code":` + strconv.Quote(t.code) + `}`) }
 
-// Schedule sets the timer of a code: at that time (a tick of 250 ms at the
+// Schedule sets timers of codes: at its time (a tick of 250 ms at the
 // earliest, at once when it is past) a message {"code":"…"} is stored on the
 // partition's timer subject. A code has one timer; setting it again replaces
 // its time. A timer is a hint and may come early: where events are kept for a
 // limited time only, a timer further away than half of that comes at half.
-func (c *Conn) Schedule(ctx context.Context, partition int, code string, at time.Time) error {
-	if !events.ValidSubject(code) {
-		return fmt.Errorf("set timer: %q is no code id", code)
-	}
+// After an error some may be set.
+func (c *Conn) Schedule(ctx context.Context, partition int, timers []events.Timer) error {
 	inst, err := c.Installation(ctx)
 	if err != nil {
 		return err
 	}
-	if keep := inst.EventsMaxAge; keep > 0 {
-		if latest := time.Now().Add(keep / 2); at.After(latest) {
+	latest := time.Now().Add(inst.EventsMaxAge / 2)
+	msgs := make([]*nats.Msg, len(timers))
+	for i, t := range timers {
+		if !events.ValidSubject(t.Code) {
+			return fmt.Errorf("set timer: %q is no code id", t.Code)
+		}
+		at := t.At
+		if inst.EventsMaxAge > 0 && at.After(latest) {
 			at = latest
 		}
+		msgs[i] = &nats.Msg{
+			Subject: events.ScheduleSubject(partition, t.Code),
+			Header: nats.Header{
+				// jetstream.WithScheduleAt would cut the time to whole seconds.
+				jetstream.ScheduleHeader:       {"@at " + at.UTC().Format(time.RFC3339Nano)},
+				jetstream.ScheduleTargetHeader: {events.StoredSubject(partition, events.KindTimer)},
+			},
+			Data: timerData{t.Code}.bytes(),
+		}
 	}
-	return c.publishAll(ctx, "set timer", []*nats.Msg{{
-		Subject: events.ScheduleSubject(partition, code),
-		Header: nats.Header{
-			// jetstream.WithScheduleAt would cut the time to whole seconds.
-			jetstream.ScheduleHeader:       {"@at " + at.UTC().Format(time.RFC3339Nano)},
-			jetstream.ScheduleTargetHeader: {events.StoredSubject(partition, events.KindTimer)},
-		},
-		Data: timerData{code}.bytes(),
-	}})
+	return c.publishAll(ctx, "set timers", msgs)
+}
+
+// Timers are the timers that are set in a partition, by code: those that have
+// not fired yet.
+func (c *Conn) Timers(ctx context.Context, partition int) (map[string]time.Time, error) {
+	set := make(map[string]time.Time)
+	all := events.ScheduleSubject(partition, "*")
+	err := c.Stored(ctx, events.StreamEvents, []string{all}, 1, math.MaxInt64, func(m events.Message) error {
+		at, ok := strings.CutPrefix(m.Get(jetstream.ScheduleHeader), "@at ")
+		if t, err := time.Parse(time.RFC3339Nano, at); ok && err == nil {
+			set[strings.TrimPrefix(m.Subject, strings.TrimSuffix(all, "*"))] = t
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the timers of partition %d: %w", partition, err)
+	}
+	return set, nil
 }
 
 // Wake stores a message {"code":""} on the partition's timer subject, so that

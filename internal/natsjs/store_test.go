@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -418,12 +419,12 @@ func TestTimers(t *testing.T) {
 		"nearer": {time.Hour, 600 * time.Millisecond}, // set again, nearer
 	} {
 		for _, d := range ats {
-			if err := c.Schedule(ctx, 1, code, now.Add(d)); err != nil {
+			if err := c.Schedule(ctx, 1, []events.Timer{{Code: code, At: now.Add(d)}}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if err := c.Schedule(ctx, 1, "no code", now); err == nil {
+	if err := c.Schedule(ctx, 1, []events.Timer{{Code: "no code", At: now}}); err == nil {
 		t.Error("set a timer for no code")
 	}
 	cl, err := c.ClaimPartition(ctx, 1)
@@ -461,6 +462,11 @@ func TestTimers(t *testing.T) {
 	if err != nil || fmt.Sprint(info.State.Subjects) != "map[huoma.sched.1.later:1]" {
 		t.Errorf("schedules left: %v, %v", info.State.Subjects, err)
 	}
+	for partition, want := range []map[string]time.Time{{}, {"later": now.Add(time.Hour).UTC().Round(0)}} {
+		if got, err := c.Timers(ctx, partition); err != nil || !maps.Equal(got, want) {
+			t.Errorf("timers of partition %d: %v, %v, want %v", partition, got, err, want)
+		}
+	}
 }
 
 // A timer must not be lost because events are kept for a shorter time.
@@ -470,7 +476,7 @@ func TestTimerWithinRetention(t *testing.T) {
 	if _, err := c.Ensure(ctx, Config{EventsMaxAge: 2 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Schedule(ctx, 0, "far", time.Now().Add(1000*time.Hour)); err != nil {
+	if err := c.Schedule(ctx, 0, []events.Timer{{Code: "far", At: time.Now().Add(1000 * time.Hour)}}); err != nil {
 		t.Fatal(err)
 	}
 	m, err := c.last(ctx, events.StreamEvents, events.ScheduleSubject(0, "far"))
@@ -486,7 +492,7 @@ func TestTimerWithinRetention(t *testing.T) {
 func TestOverdueTimersFireAfterRestart(t *testing.T) {
 	s, c := install(t, 1)
 	at := time.Now().Add(500 * time.Millisecond)
-	if err := c.Schedule(testContext(t), 0, "a", at); err != nil {
+	if err := c.Schedule(testContext(t), 0, []events.Timer{{Code: "a", At: at}}); err != nil {
 		t.Fatal(err)
 	}
 	s.Stop()

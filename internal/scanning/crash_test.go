@@ -13,13 +13,17 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/huoma/huoma/internal/code"
+	"github.com/huoma/huoma/internal/code/span"
 	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/natsdev/natstest"
 	"github.com/huoma/huoma/internal/natsjs"
+	"github.com/huoma/huoma/internal/risk"
 	"github.com/huoma/huoma/internal/scanning"
 )
 
@@ -108,8 +112,8 @@ func TestCrashPoints(t *testing.T) {
 				r.at, r.again = func(n int) bool { return n <= deaths }, nil
 			case strings.Contains(string(point), "snapshot"):
 				r.at = func(int) bool { return true }
-			case point == scanning.AfterTimer: // mostly of recoveries, which would never end
-				r.at = func(n int) bool { return r.deaths < deaths && (n == 1 || n%3 == 0) }
+			case point == scanning.AfterTimer: // one for each code with an end, below
+				r.at = func(n int) bool { return n%2 == 1 }
 			}
 			doubles := len(r.again)
 			_, stop := work(t, conn, "w", 1, func(o *scanning.Options) {
@@ -118,6 +122,9 @@ func TestCrashPoints(t *testing.T) {
 			})
 			s := newStory(t, conn, 1, 3)
 			eventually(t, func() bool { // it has died as often as it should
+				if point == scanning.AfterTimer {
+					s.mintWithEnd()
+				}
 				s.tell(5)
 				s.nonsense()
 				await(t, conn, 1, s.sent)
@@ -129,6 +136,7 @@ func TestCrashPoints(t *testing.T) {
 			last := r.passes[point] + 1
 			r.at = func(n int) bool { return n == last }
 			r.mu.Unlock()
+			s.mintWithEnd()
 			s.tell(5)
 			await(t, conn, 1, s.sent)
 			stop()
@@ -141,6 +149,16 @@ func TestCrashPoints(t *testing.T) {
 			asNeverStopped(t, conn, nc)
 		})
 	}
+}
+
+// mintWithEnd mints a code that nobody scans and that needs a timer.
+func (s *story) mintWithEnd() {
+	s.t.Helper()
+	id, now := fmt.Sprintf("ends%d", s.sent), time.Now().UTC()
+	s.gateway(&events.Event{ID: "m" + id, Source: "t", Type: events.TypeCodeMinted, Subject: id, Time: now, Data: &events.CodeData{Definition: code.Definition{
+		ID: id, Revision: 1, Profile: "wechat-static", Countdown: code.CountdownFixed, Validity: span.Span(24 * time.Hour), Longest: span.Span(24 * time.Hour), WarnPercent: 80,
+		Rules: risk.DefaultRules(), MintedAt: now, ChangedAt: now, Targets: []code.Target{{N: 0, URL: "https://example.com/0"}},
+	}}})
 }
 
 // nonsense publishes what becomes a dead letter.

@@ -27,7 +27,7 @@ const (
 	AfterCommit      Point = "after-commit"
 	AfterAlerts      Point = "after-alerts"
 	AfterDecisions   Point = "after-decisions"
-	AfterTimer       Point = "after-timer" // one of those of a step, or of a recovery
+	AfterTimer       Point = "after-timer" // some of those of a step, or of a recovery
 	AfterTimers      Point = "after-timers"
 	AfterAck         Point = "after-ack"
 	BeforeSnapshot   Point = "before-snapshot"
@@ -212,31 +212,46 @@ func (o *owner) tell(ctx context.Context, c *events.Commit) error {
 	return nil
 }
 
+// armAtOnce is how many timers are set in one go.
+const armAtOnce = 256
+
 // arm sets the timers of codes whose next due time is earlier than the one set.
 func (o *owner) arm(ctx context.Context, ids []string) error {
-	for _, id := range ids {
-		s := o.t.codes[id]
-		if s == nil {
+	var list []events.Timer
+	for i, id := range ids {
+		if t, ok := o.timer(id); ok {
+			list = append(list, t)
+		}
+		if len(list) == 0 || len(list) < armAtOnce && i < len(ids)-1 {
 			continue
 		}
-		due, ok := s.NextDue()
-		set, isSet := o.armed[id]
-		if isSet && !set.After(o.now()) {
-			delete(o.armed, id) // it has fired, or is about to
-			isSet = false
+		if err := o.log.Schedule(ctx, o.partition, list); err != nil {
+			return fmt.Errorf("set the timers of %d codes: %w", len(list), err)
 		}
-		if !ok || isSet && !due.Before(set) {
-			continue
+		for _, t := range list {
+			o.armed[t.Code] = t.At
 		}
-		if err := o.log.Schedule(ctx, o.partition, id, due); err != nil {
-			return fmt.Errorf("set the timer of code %s: %w", id, err)
-		}
-		o.armed[id] = due
+		list = list[:0]
 		if err := o.at(AfterTimer); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// timer is the timer that a code calls for, if it is not set already.
+func (o *owner) timer(id string) (events.Timer, bool) {
+	s := o.t.codes[id]
+	if s == nil {
+		return events.Timer{}, false
+	}
+	due, ok := s.NextDue()
+	set, isSet := o.armed[id]
+	if isSet && !set.After(o.now()) {
+		delete(o.armed, id) // it has fired, or is about to
+		isSet = false
+	}
+	return events.Timer{Code: id, At: due}, ok && (!isSet || due.Before(set))
 }
 
 // recover establishes where the partition stands: the last record, the newest
@@ -284,7 +299,11 @@ func (o *owner) recover(ctx context.Context) error {
 		o.slog.Error("records of a gateway are missing: what it acknowledged with them is not in the log any more; look at the disks of NATS, and run huoma doctor",
 			"stream", events.StreamEvents, "partition", o.partition, "gateway", producer, "first", from, "last", to)
 	}
-	o.t, o.ahead, o.commitSeq, o.armed = t, false, seq, make(map[string]time.Time)
+	armed, err := o.log.Timers(ctx, o.partition)
+	if err != nil {
+		return err
+	}
+	o.t, o.ahead, o.commitSeq, o.armed = t, false, seq, armed
 	o.savedSeq, o.savedAt, o.decided = from, o.now(), 0
 	if last != nil {
 		if err := o.tell(ctx, last); err != nil {

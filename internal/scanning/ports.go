@@ -43,9 +43,11 @@ type Outbox interface {
 	DeadLetter(ctx context.Context, letters []events.DeadLetter) error
 }
 
-// Timers asks for a message at a time: a hint to look at a code again.
+// Timers asks for messages at times: hints to look at codes again. Those that
+// are set can be read back.
 type Timers interface {
-	Schedule(ctx context.Context, partition int, code string, at time.Time) error
+	Schedule(ctx context.Context, partition int, timers []events.Timer) error
+	Timers(ctx context.Context, partition int) (map[string]time.Time, error)
 	Wake(ctx context.Context, partition int) error
 }
 

@@ -23,7 +23,7 @@ func (c *Client) Codes(ctx context.Context, limit int, fn func(Code) error) erro
 		}
 		var page struct {
 			Codes []Code `json:"codes"`
-			Next  string `json:"next_cursor"`
+			Next  string `json:"next"`
 		}
 		if _, err := c.JSON(ctx, "GET", "/v1/codes?"+q.Encode(), nil, nil, &page); err != nil {
 			return err
