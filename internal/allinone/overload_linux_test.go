@@ -187,7 +187,7 @@ func newFlooded(t *testing.T) (*flooded, *natsjs.Conn) {
 		t.Fatal(err)
 	}
 	f := &flooded{t: t, addr: freePort(t)}
-	f.gateway = run(t, []string{"HUOMA_NATS_URL=nats://" + slowLink(t, u), "HUOMA_KEYRING=" + keys, "HUOMA_API_KEY=" + apiKey}, "gateway", "--addr", f.addr)
+	f.gateway = run(t, []string{"HUOMA_NATS_URL=nats://" + slowLink(t, u), "HUOMA_KEYRING=" + keys, "HUOMA_API_KEY=" + apiKey}, "gateway", "--addr", f.addr, "--spool-dir=")
 	until(t, "readiness", http.StatusOK, func() int { return f.get("/readyz") })
 	in := &installation{t: t}
 	in.Gateway = "http://" + f.addr
