@@ -65,24 +65,34 @@ func (c *Conn) PutManifest(ctx context.Context, partition int, value []byte, rev
 
 // get reads a key from the bucket's leader, and so sees what was written before.
 func (c *Conn) get(ctx context.Context, what, bucket, key string) (value []byte, rev uint64, err error) {
-	if !validKey(key) {
+	value, rev, removed, err := c.entry(ctx, what, bucket, key)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case removed:
 		return nil, 0, fmt.Errorf("%s: %w", what, events.ErrNotFound)
+	}
+	return value, rev, nil
+}
+
+// entry is get, but of a key that was removed it returns the revision of that.
+func (c *Conn) entry(ctx context.Context, what, bucket, key string) (value []byte, rev uint64, removed bool, err error) {
+	if !validKey(key) {
+		return nil, 0, false, fmt.Errorf("%s: %w", what, events.ErrNotFound)
 	}
 	err = c.retry(ctx, what, func(ctx context.Context) error {
 		m, err := c.last(ctx, "KV_"+bucket, "$KV."+bucket+"."+key)
 		if err != nil {
 			return err
 		}
-		if op := m.Get("KV-Operation"); op == "DEL" || op == "PURGE" {
-			return jetstream.ErrKeyNotFound
-		}
-		value, rev = m.Data, m.Seq
+		op := m.Get("KV-Operation")
+		value, rev, removed = m.Data, m.Seq, op == "DEL" || op == "PURGE"
 		return nil
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
-	return value, rev, nil
+	return value, rev, removed, nil
 }
 
 // put writes a key that is at revision rev (0: it is new). When the outcome
@@ -108,8 +118,12 @@ func (c *Conn) put(ctx context.Context, what, bucket, key string, value []byte, 
 		if ctx.Err() == nil && !c.ended() {
 			switch {
 			case wrongLast(err):
-				last, at, gerr := c.get(ctx, what, bucket, key)
+				last, at, removed, gerr := c.entry(ctx, what, bucket, key)
 				switch {
+				case removed && rev == 0:
+					// There is none, but the server counts what removed it.
+					m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(at, 10))
+					continue
 				case gerr != nil && !errors.Is(gerr, events.ErrNotFound):
 					return 0, gerr
 				case lost && at > rev && bytes.Equal(last, value):

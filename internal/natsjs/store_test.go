@@ -288,6 +288,26 @@ func TestManifest(t *testing.T) {
 	if v, _, err := c.Manifest(ctx, 0); err != nil || string(v) != "2" {
 		t.Errorf("read %q, %v", v, err)
 	}
+	// Somebody has removed it, to fill an empty warehouse: then there is none.
+	kv, err := c.js.KeyValue(ctx, BucketAnalytics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, remove := range []func() error{
+		func() error { return kv.Delete(ctx, "manifest.0") },
+		func() error { return kv.Purge(ctx, "manifest.0") },
+	} {
+		if err := remove(); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = c.Manifest(ctx, 0)
+		wantErr(t, err, events.ErrNotFound)
+		_, err = c.PutManifest(ctx, 0, []byte("3"), r1)
+		wantErr(t, err, events.ErrConflict)
+		if _, err := c.PutManifest(ctx, 0, []byte("3"), 0); err != nil {
+			t.Errorf("put after it was removed: %v", err)
+		}
+	}
 }
 
 func alert(id string) *events.Event {
