@@ -98,7 +98,7 @@ func (in *installation) startNATS(policy string) (err error) {
 }
 
 func (in *installation) startGateway(ctx context.Context) error {
-	p, err := in.startRole(ctx, "gateway", "--api-key", apiKey, "--keyring", in.keyring())
+	p, err := in.startRole(ctx, "gateway", "--api-key", apiKey, "--keyring", in.keyring(), "--spool-dir", filepath.Join(filepath.Dir(in.keyring()), "spool"))
 	in.gateway = p
 	return err
 }

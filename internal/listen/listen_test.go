@@ -314,7 +314,7 @@ func starved(n string) error {
 	if err != nil {
 		return err
 	}
-	ln.SetYoung(0)
+	ln.SetYoung(100 * time.Millisecond) // a connection whose request is on its way is no place to find room
 	var r syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
 		return err
