@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -373,6 +374,12 @@ func (h *history) bytes(e *events.Event) []byte {
 }
 
 func (h *history) gateway(list ...*events.Event) {
+	header := map[string][]string{}
+	if ago := h.spooled(header); h.rarely("dated when spooled", 2) {
+		for _, e := range list {
+			e.Time = e.Time.Add(-ago)
+		}
+	}
 	b, err := events.MarshalBatch(list)
 	if err != nil {
 		h.t.Fatal(err)
@@ -382,7 +389,7 @@ func (h *history) gateway(list ...*events.Event) {
 	m := events.Message{Subject: events.StoredSubject(0, events.KindGateway), Data: b, Header: map[string][]string{
 		events.HeaderProducer: {fmt.Sprint("g", g)}, events.HeaderRecord: {strconv.Itoa(h.numbers[g])},
 	}}
-	h.spooled(m.Header)
+	maps.Copy(m.Header, header)
 	h.add(m)
 }
 
@@ -392,18 +399,19 @@ func (h *history) published(kind string, data []byte) {
 	h.add(m)
 }
 
-// spooled adds, to every other message, the header of a spool: believed, too old, ahead of the clock, or nonsense.
-func (h *history) spooled(header map[string][]string) {
+// spooled adds, and says how long ago that was, to every other message, the header of a spool: believed, too old, ahead of the clock, or nonsense.
+func (h *history) spooled(header map[string][]string) (ago time.Duration) {
 	if rapid.Bool().Draw(h.t, "direct") {
-		return
+		return 0
 	}
-	ago := pick(h, "spooled", 0, time.Millisecond, time.Second, 2*time.Second, 5*time.Second, 10*time.Second, 30*time.Second, time.Minute, time.Hour, 24*time.Hour,
+	ago = pick(h, "spooled", 0, time.Millisecond, time.Second, 2*time.Second, 5*time.Second, 10*time.Second, 30*time.Second, time.Minute, time.Hour, 24*time.Hour,
 		25*time.Hour, 25*time.Hour+time.Millisecond, 48*time.Hour, -time.Second, -time.Hour)
 	text := events.SpooledTime(h.now.Add(-ago))
 	if h.rarely("malformed", 12) {
 		text = pick(h, "malformed", "", "yesterday", text+"Z", strings.TrimSuffix(text, "Z")+"+00:00", h.now.Format(time.RFC3339))
 	}
 	header[events.HeaderSpooled] = []string{text}
+	return ago
 }
 
 // rules draws a code's rules: ids stay and their meanings change.
