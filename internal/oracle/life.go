@@ -42,7 +42,7 @@ type life struct {
 	last     time.Time // the newest accepted scan
 	first    *first
 	visitors map[string]bool
-	led      map[[2]string]time.Time // visitor and picture → last accepted
+	led      map[[2]string]led // by visitor and picture
 	watch    watch
 }
 
@@ -54,6 +54,17 @@ type group struct {
 	scans    int64 // accepted here
 	warned   bool
 	arrivals []time.Time
+}
+
+// led is what is known of a visitor's accepted scans of a picture.
+type led struct {
+	newest  time.Time // at which one of them counts
+	decided time.Time // the clock of the last one
+}
+
+// forgotten reports whether the last scan was decided longer ago than a window. Whole milliseconds, the log's own grain.
+func (l led) forgotten(window time.Duration, now time.Time) bool {
+	return now.UnixMilli()-l.decided.UnixMilli() > window.Milliseconds()
 }
 
 type first struct {
@@ -92,7 +103,7 @@ type alert struct {
 }
 
 func mint(d *events.CodeData) *life {
-	l := &life{def: read(d), counts: map[string]int64{}, visitors: map[string]bool{}, led: map[[2]string]time.Time{}}
+	l := &life{def: read(d), counts: map[string]int64{}, visitors: map[string]bool{}, led: map[[2]string]led{}}
 	l.meet()
 	l.countdown(l.def.start())
 	l.remind()
@@ -227,20 +238,19 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// scan gives a scan its verdict and does what it brings with it.
-func (l *life) scan(s scan, now time.Time) changes {
+// scan gives a scan, which counts at w, its verdict and does what it brings with it.
+func (l *life) scan(s scan, w, now time.Time) changes {
 	c := l.pass(now)
-	c.verdict, c.rule = l.judge(s, now)
+	c.verdict, c.rule = l.judge(s, w, now)
 	l.counts[c.verdict]++
-	led := c.verdict == accepted || c.verdict == duplicate
-	if led && !s.historical {
+	if (c.verdict == accepted || c.verdict == duplicate) && !s.historical {
 		c.target = l.current
 	}
 	if c.verdict == accepted {
-		l.accept(&c, s, now)
+		l.accept(&c, s, w, now)
 	}
 	if c.verdict != preview && c.verdict != bot && !s.historical {
-		for _, f := range l.watch.count(l.def.rules, s, now) {
+		for _, f := range l.watch.count(l.def.rules, s, w, now) {
 			l.fire(&c, f, now)
 		}
 	}
@@ -248,7 +258,7 @@ func (l *life) scan(s scan, now time.Time) changes {
 }
 
 // judge asks, in this order: is it a person, is the code over, is the visitor locked out, is there a scan and room left, is it a repeat.
-func (l *life) judge(s scan, now time.Time) (verdict, rule string) {
+func (l *life) judge(s scan, w, now time.Time) (verdict, rule string) {
 	if s.class == preview || s.class == bot {
 		return s.class, s.classRule
 	}
@@ -272,18 +282,23 @@ func (l *life) judge(s scan, now time.Time) (verdict, rule string) {
 	}
 	if l.def.dedupe > 0 && s.visitor != "" {
 		key := [2]string{s.visitor, s.picture}
-		last, before := l.led[key]
-		// Whole milliseconds, the log's own grain.
-		if before && now.UnixMilli()-last.UnixMilli() <= l.def.dedupe.Milliseconds() {
+		last, known := l.led[key]
+		known = known && !last.forgotten(l.def.dedupe, now)
+		apart := w.UnixMilli() - last.newest.UnixMilli()
+		if known && max(apart, -apart) <= l.def.dedupe.Milliseconds() {
 			return duplicate, "dedupe"
 		}
-		l.led[key] = now
+		if !known || w.After(last.newest) {
+			last.newest = w
+		}
+		last.decided = now
+		l.led[key] = last
 	}
 	return accepted, ""
 }
 
-func (l *life) accept(c *changes, s scan, now time.Time) {
-	at := now
+func (l *life) accept(c *changes, s scan, w, now time.Time) {
+	at := w
 	if s.historical {
 		at = s.at
 	}
@@ -304,7 +319,7 @@ func (l *life) accept(c *changes, s scan, now time.Time) {
 	if g := l.group(l.current); g != nil {
 		g.scans++
 		if !g.told {
-			g.arrive(now)
+			g.arrive(w)
 			l.warn(c, g, s.id, now)
 		}
 	}
@@ -329,7 +344,7 @@ func (l *life) fire(c *changes, f firing, now time.Time) {
 func setSpan[S ~int64](to *S, d time.Duration) { *to = S(d) }
 
 // member counts one person in (step 1) or out (step -1), or takes the true size over.
-func (l *life) member(e *events.Event, n int, step int64, size *int64, now time.Time) changes {
+func (l *life) member(e *events.Event, n int, step int64, size *int64, w, now time.Time) changes {
 	c := l.pass(now)
 	g := l.group(n)
 	if e.Historical || g == nil {
@@ -340,7 +355,7 @@ func (l *life) member(e *events.Event, n int, step int64, size *int64, now time.
 	}
 	g.members += step
 	if step > 0 {
-		g.arrive(now)
+		g.arrive(w)
 	}
 	if size != nil {
 		g.members = *size
@@ -364,8 +379,8 @@ func (l *life) redefine(id string, d *events.CodeData, now time.Time) changes {
 	if next.dedupe == 0 {
 		clear(l.led)
 	}
-	for key, at := range l.led { // a changed window looks back at what the old one still saw
-		if next.dedupe != old.dedupe && now.UnixMilli()-at.UnixMilli() > old.dedupe.Milliseconds() {
+	for key, last := range l.led { // a changed window looks back at what the old one still saw
+		if next.dedupe != old.dedupe && last.forgotten(old.dedupe, now) {
 			delete(l.led, key)
 		}
 	}
@@ -469,8 +484,10 @@ func (g *group) fill() (n int64, from string) {
 	return g.scans, fromScans
 }
 
-func (g *group) arrive(now time.Time) {
-	g.arrivals = append(g.arrivals, now)
+// arrive notes an arrival that counts at w: the newest are kept, in the order of their times.
+func (g *group) arrive(w time.Time) {
+	g.arrivals = append(g.arrivals, w)
+	slices.SortStableFunc(g.arrivals, time.Time.Compare)
 	if n := len(g.arrivals); n > rateArrivals {
 		g.arrivals = slices.Clone(g.arrivals[n-rateArrivals:])
 	}

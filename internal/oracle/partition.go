@@ -17,6 +17,8 @@ const (
 	mostFuture = 5 * time.Minute // and this far ahead
 	// remembered is how long an event's id is known after its arrival: past and future bounds and an hour.
 	remembered = mostPast + mostFuture + time.Hour
+	// mostLate is how long ago a record may have been spooled for its own time to count, and how old others' events may be.
+	mostLate = 25 * time.Hour
 
 	publisher = "huoma/scan-worker" // who publishes decisions and alerts
 )
@@ -84,6 +86,7 @@ type Outcome struct {
 	Seq       uint64
 	Idx       int
 	At        time.Time // when its message came
+	Spooled   time.Time // when it counts, if its message came late from a spool; else zero
 	Item      *Item
 	Letter    *Letter
 	Decisions []*events.Event
@@ -104,7 +107,7 @@ type Reading struct {
 
 // Read begins a message. Messages come in the order of the log, each is read to its end before the next.
 func (p *Partition) Read(m events.Message) *Reading {
-	m.At = p.when(m)
+	m.At, m.Spooled = p.when(m), time.Time{}
 	p.clock = m.At
 	r := &Reading{p: p, m: m}
 	whole := func(reason events.Code) *Reading {
@@ -125,6 +128,9 @@ func (p *Partition) Read(m events.Message) *Reading {
 		record, err := strconv.ParseUint(m.Get(events.HeaderRecord), 10, 64)
 		if gateway == "" || err != nil || record == 0 {
 			return whole(events.CodeWrongSubject)
+		}
+		if w, ok := events.ParseSpooled(m.Get(events.HeaderSpooled)); ok && w.Before(m.At) && !w.Before(m.At.Add(-mostLate)) {
+			r.m.Spooled = w
 		}
 		list, err := events.Split(m.Data)
 		if err != nil {
@@ -211,7 +217,9 @@ func (p *Partition) repeated(e *events.Event) bool {
 	return false
 }
 
-func (r *Reading) outcome() Outcome { return Outcome{Seq: r.m.Seq, Idx: r.n, At: r.m.At} }
+func (r *Reading) outcome() Outcome {
+	return Outcome{Seq: r.m.Seq, Idx: r.n, At: r.m.At, Spooled: r.m.Spooled}
+}
 
 func (r *Reading) dead(data []byte, reason events.Code) Outcome {
 	r.p.totals.Dead++
@@ -225,6 +233,14 @@ func reasonOf(err error) events.Code {
 		return e.Code
 	}
 	return events.CodeMalformed
+}
+
+// counts is the time that the message's events count at: when it was spooled, else the clock.
+func (r *Reading) counts() time.Time {
+	if r.m.Spooled.IsZero() {
+		return r.m.At
+	}
+	return r.m.Spooled
 }
 
 // timer looks at a code because its time may have come.
@@ -296,7 +312,7 @@ func (r *Reading) event(raw []byte) Outcome {
 		}
 		r.p.totals.Scans++
 		l := r.p.codes[e.Subject]
-		c := l.scan(r.readScan(e, d), r.m.At)
+		c := l.scan(r.readScan(e, d), r.counts(), r.m.At)
 		target := c.target
 		if e.Historical && d.Target != nil {
 			target = *d.Target
@@ -319,10 +335,10 @@ func (r *Reading) event(raw []byte) Outcome {
 		if e.Type == events.TypeMemberLeft {
 			step = -1
 		}
-		c = l.member(e, *d.Target, step, nil, r.m.At)
+		c = l.member(e, *d.Target, step, nil, r.counts(), r.m.At)
 	case *events.MemberSnapshot:
 		r.p.totals.Members++
-		c = l.member(e, *d.Target, 0, d.Count, r.m.At)
+		c = l.member(e, *d.Target, 0, d.Count, r.counts(), r.m.At)
 	case *events.Conversion:
 		r.p.totals.Conversions++
 		r.hide(&d.Visitor, &d.OpenID)
@@ -362,10 +378,14 @@ func (r *Reading) refuse(e *events.Event) events.Code {
 	if inKind == "" || r.kind != events.KindGateway && r.kind != inKind {
 		return events.CodeWrongSubject
 	}
-	if !e.Historical && e.Time.Before(r.m.At.Add(-mostPast)) {
+	if !e.Historical && e.Time.Before(r.counts().Add(-mostPast)) {
 		return events.CodeTooOld
 	}
-	if !e.Historical && e.Time.After(r.m.At.Add(mostFuture)) {
+	// Its id would be forgotten before a repeat of it. A gateway's own scan has its record's number instead.
+	if !e.Historical && !r.own(e) && e.Time.Before(r.m.At.Add(-mostLate)) {
+		return events.CodeTooOld
+	}
+	if !e.Historical && e.Time.After(r.counts().Add(mostFuture)) {
 		return events.CodeTooNew
 	}
 	if foreign {
@@ -388,6 +408,12 @@ func (r *Reading) refuse(e *events.Event) events.Code {
 		return events.CodeInvalid
 	}
 	return ""
+}
+
+// own reports whether an event is a scan that a gateway answered.
+func (r *Reading) own(e *events.Event) bool {
+	d, ok := e.Data.(*events.Scan)
+	return ok && r.kind == events.KindGateway && d.Answered != ""
 }
 
 // hide puts the keyed hash of an OpenID in its place.

@@ -18,7 +18,8 @@ type windowKey struct{ rule, scope, key string }
 // window is one rule's scans of one key.
 type window struct {
 	windowKey
-	hits  []hit     // those that may still count
+	hits  []hit     // those that may still count, in the order of their times
+	last  time.Time // the clock at which the last was counted
 	until time.Time // the rule has fired and is quiet until then
 	lock  bool      // and until then the key is refused
 }
@@ -48,8 +49,8 @@ func (r *rule) key(s scan) (key string, ok bool) {
 	return "", false
 }
 
-// count counts a scan for every rule and returns those that fire, in their order.
-func (w *watch) count(rules []rule, s scan, now time.Time) (fired []firing) {
+// count counts a scan of the time at for every rule, at the clock now, and returns those that fire, in their order.
+func (w *watch) count(rules []rule, s scan, at, now time.Time) (fired []firing) {
 	for _, r := range rules {
 		key, ok := r.key(s)
 		if !ok {
@@ -62,9 +63,19 @@ func (w *watch) count(rules []rule, s scan, now time.Time) (fired []firing) {
 			win = &window{windowKey: k}
 			w.windows[k] = win
 		}
-		win.hits = append(win.hits, hit{now, s.id})
-		win.hits = within(win.hits, r.window, now)
-		if len(win.hits) < r.limit || now.Before(win.until) {
+		if win.over(r.window, now) {
+			win.hits = nil
+		}
+		win.last = now
+		place := len(win.hits)
+		for place > 0 && win.hits[place-1].at.After(at) {
+			place--
+		}
+		win.hits = slices.Insert(win.hits, place, hit{at, s.id})
+		dropped := max(0, len(win.hits)-r.limit)
+		win.hits = win.hits[dropped:]
+		full := len(win.hits) == r.limit && win.newest().Sub(win.hits[0].at) <= r.window
+		if place < dropped || !full || now.Before(win.until) {
 			continue
 		}
 		win.until = now.Add(r.quiet)
@@ -73,7 +84,7 @@ func (w *watch) count(rules []rule, s scan, now time.Time) (fired []firing) {
 			w.locks[k] = win
 		}
 		f := firing{rule: r, key: key, until: win.until}
-		for _, h := range newest(win.hits, r.limit) {
+		for _, h := range win.hits {
 			f.ids = append(f.ids, h.id)
 		}
 		fired = append(fired, f)
@@ -81,16 +92,21 @@ func (w *watch) count(rules []rule, s scan, now time.Time) (fired []firing) {
 	return fired
 }
 
-// within are the hits, oldest first, that are no older than a window at now.
-func within(hits []hit, long time.Duration, now time.Time) []hit {
-	for len(hits) > 0 && now.Sub(hits[0].at) > long {
-		hits = hits[1:]
-	}
-	return hits
-}
+// over reports whether nothing was counted for longer than the window's length.
+func (w *window) over(long time.Duration, now time.Time) bool { return w.last.Before(now.Add(-long)) }
 
-// newest are the last n hits.
-func newest(hits []hit, n int) []hit { return hits[max(0, len(hits)-n):] }
+// newest is the highest time of a window that has hits.
+func (w *window) newest() time.Time { return w.hits[len(w.hits)-1].at }
+
+// cut keeps what is no older than a length before now, seen from as late as the last scan was counted.
+func (w *window) cut(long time.Duration, now time.Time) {
+	if len(w.hits) == 0 {
+		return
+	}
+	lag := w.last.Sub(w.newest())
+	from := now.Add(-lag).Add(-long)
+	w.hits = slices.DeleteFunc(w.hits, func(h hit) bool { return h.at.Before(from) })
+}
 
 // locked is the rule whose lock refuses the scan at now: the one that lasts longest.
 func (w *watch) locked(rules []rule, s scan, now time.Time) (id string, ok bool) {
@@ -127,7 +143,7 @@ func (w *window) compare(other *window) int {
 }
 
 // change takes the windows from the old rules to the next: a rule that is the same by id and scope goes on with what the old one still
-// saw, at most its limit of scans and none older than its window; one that is gone is forgotten. A lock behind which no locking rule
+// saw, all of it if nothing of the rule changes; one that is gone is forgotten. A lock behind which no locking rule
 // stands any more ends; it returns those.
 func (w *watch) change(old []rule, next definition, now time.Time) (ended []*window) {
 	before := definition{rules: old}
@@ -145,7 +161,9 @@ func (w *watch) change(old []rule, next definition, now time.Time) (ended []*win
 		if was.action != is.action {
 			win.until = time.Time{} // quiet after a dry run is not quiet after a lock
 		}
-		win.hits = slices.Clone(newest(within(win.hits, was.window, now), was.limit))
+		if *was != *is {
+			win.cut(was.window, now)
+		}
 	}
 	slices.SortFunc(ended, func(a, b *window) int { return a.compare(b) })
 	return ended
@@ -165,7 +183,7 @@ func (w *watch) sweep(rules []rule, now time.Time) {
 		if win.lock || now.Before(win.until) {
 			continue
 		}
-		if win.hits = within(win.hits, r.window, now); len(win.hits) == 0 {
+		if win.over(r.window, now) {
 			delete(w.windows, k)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -373,19 +374,44 @@ func (h *history) bytes(e *events.Event) []byte {
 }
 
 func (h *history) gateway(list ...*events.Event) {
+	header := map[string][]string{}
+	if ago := h.spooled(header); h.rarely("dated when spooled", 2) {
+		for _, e := range list {
+			e.Time = e.Time.Add(-ago)
+		}
+	}
 	b, err := events.MarshalBatch(list)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	g := rapid.IntRange(0, 1).Draw(h.t, "gateway")
 	h.numbers[g] += pick(h, "number", 1, 1, 1, 1, 2)
-	h.add(events.Message{Subject: events.StoredSubject(0, events.KindGateway), Data: b, Header: map[string][]string{
+	m := events.Message{Subject: events.StoredSubject(0, events.KindGateway), Data: b, Header: map[string][]string{
 		events.HeaderProducer: {fmt.Sprint("g", g)}, events.HeaderRecord: {strconv.Itoa(h.numbers[g])},
-	}})
+	}}
+	maps.Copy(m.Header, header)
+	h.add(m)
 }
 
 func (h *history) published(kind string, data []byte) {
-	h.add(events.Message{Subject: events.StoredSubject(0, "in."+kind), Data: data})
+	m := events.Message{Subject: events.StoredSubject(0, "in."+kind), Data: data, Header: map[string][]string{}}
+	h.spooled(m.Header) // which is nothing to a producer's message
+	h.add(m)
+}
+
+// spooled adds, and says how long ago that was, to every other message, the header of a spool: believed, too old, ahead of the clock, or nonsense.
+func (h *history) spooled(header map[string][]string) (ago time.Duration) {
+	if rapid.Bool().Draw(h.t, "direct") {
+		return 0
+	}
+	ago = pick(h, "spooled", 0, time.Millisecond, time.Second, 2*time.Second, 5*time.Second, 10*time.Second, 30*time.Second, time.Minute, time.Hour, 24*time.Hour,
+		25*time.Hour, 25*time.Hour+time.Millisecond, 48*time.Hour, -time.Second, -time.Hour)
+	text := events.SpooledTime(h.now.Add(-ago))
+	if h.rarely("malformed", 12) {
+		text = pick(h, "malformed", "", "yesterday", text+"Z", strings.TrimSuffix(text, "Z")+"+00:00", h.now.Format(time.RFC3339))
+	}
+	header[events.HeaderSpooled] = []string{text}
+	return ago
 }
 
 // rules draws a code's rules: ids stay and their meanings change.

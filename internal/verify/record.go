@@ -102,6 +102,7 @@ func (s *side) items(out []oracle.Outcome, c *events.Commit) {
 		note("rule", o.Item.Rule, it.Rule)
 		note("target", fmt.Sprint(o.Item.Target), fmt.Sprint(target))
 		note("at", events.FormatTime(o.At), events.FormatTime(it.At))
+		note("spooled", events.FormatTime(o.Spooled), events.FormatTime(it.Spooled))
 		if !reflect.DeepEqual(o.Item.Event, it.Event) {
 			wrong = append(wrong, eventDifferences(o.Item.Event, it.Event)...)
 		}
