@@ -221,7 +221,7 @@ func (p *partition) add(msg events.Message, c *events.Commit) {
 	}
 	p.batch.commits = append(p.batch.commits, events.StoredCommit{Seq: msg.Seq, Commit: c})
 	p.batch.stored = append(p.batch.stored, msg.At)
-	p.batch.rows += 1 + len(c.Items) + len(c.Decisions) + len(c.Alerts) + len(c.Codes)
+	p.batch.rows += 1 + len(c.Items) + len(c.Decisions) + len(c.Alerts) // and at most a row for each code there is
 	p.batch.bytes += len(msg.Data)
 }
 

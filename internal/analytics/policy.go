@@ -5,7 +5,7 @@ import "time"
 // Policy says when a batch is full. It does no I/O.
 type Policy struct {
 	Rows  int           // 0: 50 000
-	Bytes int           // of commit records; 0: 16 MiB
+	Bytes int           // of commit records; 0: 32 MiB
 	Age   time.Duration // since the first record was read; 0: 250 ms, with more than four partitions 1 s
 }
 
@@ -26,7 +26,7 @@ func (p Policy) withDefaults(partitions int) Policy {
 		p.Rows = 50_000
 	}
 	if p.Bytes <= 0 {
-		p.Bytes = 16 << 20
+		p.Bytes = 32 << 20
 	}
 	if p.Age <= 0 {
 		// Each partition inserts on its own: many of them at four a second would make more parts than merges can keep up with.

@@ -58,7 +58,7 @@ func (s *Store) Insert(ctx context.Context, b events.Batch) (events.Inserted, er
 			// be trusted after a restart.
 			token = fmt.Sprintf("%s/rest-%d", token, rows.count())
 			if restarted {
-				first, err := s.serverStart(ctx)
+				first, _, err := s.serverStart(ctx)
 				if err != nil {
 					return res, err
 				}

@@ -25,32 +25,35 @@ type firstAttempt struct {
 	started time.Time
 }
 
-// startSlack is what two readings of one start may differ by: the server counts whole seconds. A machine takes longer to come back. Another process's batch is taken for one of
+// startSlack is what two readings of one start may differ by: the server counts whole seconds. Of two starts that are no further apart, the
+// second is known by how short ago it is, youngServer: who is in doubt looks at the tables. Another process's batch is taken for one of
 // before a restart when that came so much after it was begun, the two clocks being two.
 const (
-	startSlack = 1200 * time.Millisecond
-	clockSlack = 5 * time.Second
+	startSlack  = 1200 * time.Millisecond
+	youngServer = 5 * time.Second
+	clockSlack  = 5 * time.Second
 )
 
-// serverStart is when the server started, by its own clock.
-func (s *Store) serverStart(ctx context.Context) (time.Time, error) {
-	var ms int64
-	if err := s.conn.QueryRow(ctx, "SELECT toUnixTimestamp64Milli(now64(3)) - toInt64(uptime()) * 1000").Scan(&ms); err != nil {
-		return time.Time{}, s.wrap("ask how long the server has been up", err)
+// serverStart is when the server started, by its own clock, and for how many whole seconds it has been up.
+func (s *Store) serverStart(ctx context.Context) (at time.Time, up time.Duration, err error) {
+	var now, seconds int64
+	if err := s.conn.QueryRow(ctx, "SELECT toUnixTimestamp64Milli(now64(3)), toInt64(uptime())").Scan(&now, &seconds); err != nil {
+		return time.Time{}, 0, s.wrap("ask how long the server has been up", err)
 	}
-	return time.UnixMilli(ms), nil
+	up = time.Duration(seconds) * time.Second
+	return time.UnixMilli(now).Add(-up), up, nil
 }
 
 // restarted reports whether the server has started since a batch was first tried. Called at the first attempt, it notes the server's start.
 func (s *Store) restarted(ctx context.Context, b events.Batch) (bool, error) {
-	now, err := s.serverStart(ctx)
+	now, up, err := s.serverStart(ctx)
 	if err != nil {
 		return false, err
 	}
 	s.starts.mu.Lock()
 	defer s.starts.mu.Unlock()
 	if first, ok := s.starts.seen[b.Partition]; ok && first.token == b.Token {
-		return now.Sub(first.started) > startSlack, nil
+		return now.Sub(first.started) > startSlack || up < youngServer, nil
 	}
 	if b.Replayed { // it was another process's
 		return now.Add(clockSlack).After(b.At), nil

@@ -84,6 +84,14 @@ type rowSet struct {
 // rowsOf unpacks a batch. The same batch gives the same rows. An event of a type without a table (a definition) gives none.
 func rowsOf(b events.Batch) (*rowSet, error) {
 	var r rowSet
+	// Of each code's states the last of the batch is the one that counts.
+	last := make(map[string]*code.View)
+	for _, sc := range b.Commits {
+		for i := range sc.Commit.Codes {
+			v := &sc.Commit.Codes[i]
+			last[v.ID] = v
+		}
+	}
 	for _, sc := range b.Commits {
 		c := sc.Commit
 		if c.Partition < 0 || c.Partition > math.MaxUint16 {
@@ -156,6 +164,9 @@ func rowsOf(b events.Batch) (*rowSet, error) {
 		}
 		for i := range c.Codes {
 			v := &c.Codes[i]
+			if last[v.ID] != v {
+				continue
+			}
 			r.codes = append(r.codes, codeRow{view: v, place: place{
 				eventID: fmt.Sprintf("%d.%d.%d", c.Partition, c.Step, i), ts: c.Time, ingested: b.At, tenant: v.Tenant, code: v.ID,
 				partition: uint16(c.Partition), seq: sc.Seq, idx: uint32(i),
