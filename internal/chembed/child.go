@@ -85,6 +85,10 @@ func runChild(log *slog.Logger) error {
 	}
 	defer web.Close()
 
+	// Here and not between fork and exec, where a disk that does not answer would hold up all of the parent.
+	if err := os.Chdir(filepath.Dir(cfg.DataDir)); err != nil {
+		return fmt.Errorf("go to the data directory: %w", err)
+	}
 	unlock, err := lockDir(idle, cfg.DataDir)
 	if err != nil {
 		return err

@@ -228,7 +228,6 @@ func (s *Server) runOnce() error {
 	cmd.ExtraFiles = []*os.File{native, web}
 	// Zone-less times mean UTC whatever the machine's zone is, so that the same data reads the same everywhere.
 	cmd.Env = append(os.Environ(), "TZ=UTC")
-	cmd.Dir = filepath.Dir(s.opts.DataDir)
 	cmd.SysProcAttr = childAttr()
 	tail := &tailWriter{log: s.opts.Log}
 	cmd.Stderr = tail
@@ -237,7 +236,7 @@ func (s *Server) runOnce() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(cmd.Dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.opts.DataDir), 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w; choose another with --data", err)
 	}
 	if err := cmd.Start(); err != nil {
