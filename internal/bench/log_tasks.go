@@ -166,7 +166,8 @@ func fetch(s fetchSpec) (r fetchResult, err error) {
 		return r, err
 	}
 	r.taskResult, err = timed(func() (int, error) {
-		list, err := c.Messages(jetstream.PullMaxMessages(fetchMessages), jetstream.PullExpiry(2*time.Second))
+		// A heartbeat of half a minute: on two busy cores the server may not come to send one of a second.
+		list, err := c.Messages(jetstream.PullMaxMessages(fetchMessages), jetstream.PullExpiry(time.Minute))
 		if err != nil {
 			return 0, err
 		}
