@@ -27,7 +27,7 @@ func TestPolicy(t *testing.T) {
 	if got := p.due(since); !got.Equal(since.Add(time.Second)) {
 		t.Errorf("due %v", got)
 	}
-	if few, many := (Policy{}).withDefaults(4), (Policy{}).withDefaults(64); few.Age != 250*time.Millisecond || many.Age != time.Second || few.Rows != 50_000 || few.Bytes != 16<<20 {
+	if few, many := (Policy{}).withDefaults(4), (Policy{}).withDefaults(64); few.Age != 250*time.Millisecond || many.Age != time.Second || few.Rows != 50_000 || few.Bytes != 32<<20 {
 		t.Errorf("defaults %+v, %+v", few, many)
 	}
 }
