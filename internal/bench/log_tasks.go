@@ -167,7 +167,7 @@ func fetch(s fetchSpec) (r fetchResult, err error) {
 	}
 	r.taskResult, err = timed(func() (int, error) {
 		// A heartbeat of half a minute: on two busy cores the server may not come to send one of a second.
-		list, err := c.Messages(jetstream.PullMaxMessages(fetchMessages), jetstream.PullExpiry(time.Minute))
+		list, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(fetchMessages, fetchBytes), jetstream.PullExpiry(time.Minute))
 		if err != nil {
 			return 0, err
 		}
@@ -200,3 +200,6 @@ func fetch(s fetchSpec) (r fetchResult, err error) {
 
 // fetchMessages is natsjs.DefaultRunMessages: what a scan worker asks for at once.
 const fetchMessages = 4096
+
+// fetchBytes bounds what is on its way, as natsjs.DefaultRunBytes does: more than the server keeps for a connection, and it closes it.
+const fetchBytes = 8 << 20

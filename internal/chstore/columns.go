@@ -103,8 +103,8 @@ var codesTable = table[codeRow]{"codes_log", append(placed(func(r *codeRow) *pla
 	col("current", func(r *codeRow) int32 { return int32(r.view.Current) }),
 	col("consumed", func(r *codeRow) uint64 { return count(r.view.Consumed) }),
 	col("counts", func(r *codeRow) map[string]uint64 {
-		m := make(map[string]uint64, len(r.view.Counts))
-		for v, n := range r.view.Counts {
+		m := make(map[string]uint64)
+		for v, n := range r.view.Counts.All() {
 			m[string(v)] = count(n)
 		}
 		return m

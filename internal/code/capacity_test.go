@@ -210,7 +210,7 @@ func TestView(t *testing.T) {
 	}
 	l.member(Snapshot, 1, 3)
 	v := l.View()
-	if v.ID != l.Def.ID || v.Status != StatusActive || v.Consumed != 5 || v.Unique != 1 || v.Counts[Accepted] != 5 || v.MaxScans != 9 || v.Current != 0 {
+	if v.ID != l.Def.ID || v.Status != StatusActive || v.Consumed != 5 || v.Unique != 1 || v.Counts.Of(Accepted) != 5 || v.MaxScans != 9 || v.Current != 0 {
 		t.Errorf("view %+v", v)
 	}
 	if !v.ExpiresAt.Equal(t0.Add(6*time.Hour)) || !v.RenewalDueAt.Equal(t0.Add(72*time.Hour)) || v.First == nil {
@@ -222,8 +222,8 @@ func TestView(t *testing.T) {
 	if b, want := v.Targets[1], (TargetView{N: 1, Members: 3, MembersFrom: FromMembers, Capacity: 5}); b != want {
 		t.Errorf("target %+v, want %+v", b, want)
 	}
-	v.Counts[Accepted] = 0
-	if l.Counts[Accepted] != 5 {
+	v.Counts.Set(Accepted, 0)
+	if l.Counts.Of(Accepted) != 5 {
 		t.Error("a view shares the counts")
 	}
 }

@@ -56,7 +56,7 @@ func (t *TargetState) arrive(at time.Time) {
 	}
 	t.Recent = slices.Insert(t.Recent, i, at.UnixMilli())
 	if len(t.Recent) > rateHits {
-		t.Recent = append(t.Recent[:0], t.Recent[1:]...)
+		t.Recent = slices.Delete(t.Recent, 0, 1)
 	}
 }
 
@@ -79,13 +79,13 @@ type State struct {
 	Reminded     bool      // the reminder of this renewal period is out
 	Current      int       // the target scans go to; -1: none
 	Consumed     int64     // accepted scans that used up the cap
-	Counts       map[Verdict]int64
+	Counts       Counts
 	Targets      []TargetState
 	LastAccepted time.Time // the newest accepted scan; zero: none yet
 	First        *First
 
-	visitors map[uint64]struct{} // hashes of visitors with an accepted scan
-	recent   map[string]seen     // dedupe: visitor and picture → last accepted
+	visitors hashes          // of visitors with an accepted scan
+	recent   map[string]seen // dedupe: visitor and picture → last accepted
 	watch    risk.Watch
 	swept    int // windows left by the last sweep
 }
@@ -163,7 +163,7 @@ type Outcome struct {
 
 // New makes the state of a code that has just been minted.
 func New(def Definition) *State {
-	s := &State{Current: -1, Counts: make(map[Verdict]int64)}
+	s := &State{Current: -1}
 	s.define(def, true)
 	s.Status = s.status()
 	s.Current = s.pick()
@@ -246,7 +246,9 @@ func (s *State) due(since, now time.Time, out *Outcome) {
 	case ReasonValidity:
 		s.expire(reason, dated(at), out)
 	}
-	slices.SortStableFunc(out.Decisions[before:], func(a, b Decision) int { return a.At.Compare(b.At) })
+	if len(out.Decisions)-before > 1 {
+		slices.SortStableFunc(out.Decisions[before:], func(a, b Decision) int { return a.At.Compare(b.At) })
+	}
 }
 
 // lapsed says whether validity or renewal period are over at now: which of
@@ -280,7 +282,7 @@ func (s *State) scan(in Input, sc Scan, now time.Time, out *Outcome) {
 	subject := risk.Subject{Visitor: sc.Visitor, Network: sc.Network}
 	at := in.counted(now)
 	out.Verdict, out.Rule = s.verdict(in, sc, subject, at, now)
-	s.Counts[out.Verdict]++
+	s.Counts[out.Verdict.index()]++
 	if out.Verdict.Redirected() && !in.Historical { // where history was led, only its producer knows
 		out.Target = s.Current
 	}
@@ -389,10 +391,7 @@ func (s *State) accept(in Input, sc Scan, now time.Time, out *Outcome) {
 		s.First = &First{EventID: strings.Clone(in.ID), At: at, DeviceModel: strings.Clone(sc.Device), Province: strings.Clone(sc.Province)}
 	}
 	if sc.Visitor != "" {
-		if s.visitors == nil {
-			s.visitors = make(map[uint64]struct{})
-		}
-		s.visitors[hash64(sc.Visitor)] = struct{}{}
+		s.visitors.add(hash64(sc.Visitor))
 	}
 	if in.Historical {
 		return
@@ -499,6 +498,9 @@ func (s *State) settle(cause string, now time.Time, out *Outcome) {
 	was, from := s.Status, s.Current
 	s.Status = s.status()
 	s.Current = s.pick() // by the new status
+	if s.Status == was && (s.Status != StatusActive || s.Current == from) {
+		return
+	}
 	d := Decision{At: now, Target: s.Current, Cause: []string{cause}}
 	switch {
 	case s.Status != was:
@@ -514,10 +516,9 @@ func (s *State) settle(cause string, now time.Time, out *Outcome) {
 		case StatusExpired:
 			return // said by expire
 		}
-	case s.Status == StatusActive && s.Current != from:
-		d.Kind, d.Reason, d.From = KindRotate, s.left(from), &from
 	default:
-		return
+		left := from
+		d.Kind, d.Reason, d.From = KindRotate, s.left(from), &left
 	}
 	out.Decisions = append(out.Decisions, d)
 }
@@ -636,7 +637,7 @@ func (s *State) target(n int) *TargetState {
 
 // Unique is the number of distinct visitors with an accepted scan, exact but
 // for 64-bit hash collisions (under 1 in 10⁸ for a million visitors).
-func (s *State) Unique() int64 { return int64(len(s.visitors)) }
+func (s *State) Unique() int64 { return int64(s.visitors.len()) }
 
 // Locks returns the locks in force at now.
 func (s *State) Locks(now time.Time) []risk.Block { return s.watch.Locks(now) }

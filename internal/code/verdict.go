@@ -17,18 +17,13 @@ const (
 	Forged    Verdict = "forged"
 )
 
+var verdictList = [...]Verdict{Accepted, Duplicate, Preview, Bot, Locked, Capped, Expired, Full, Revoked, Forged}
+
 // Verdicts lists every verdict.
-var Verdicts = []Verdict{Accepted, Duplicate, Preview, Bot, Locked, Capped, Expired, Full, Revoked, Forged}
+var Verdicts = verdictList[:]
 
 // Known reports whether v is a verdict.
-func (v Verdict) Known() bool {
-	for _, k := range Verdicts {
-		if v == k {
-			return true
-		}
-	}
-	return false
-}
+func (v Verdict) Known() bool { return v.index() >= 0 }
 
 // Counted reports whether a scan with this verdict counts in frequency
 // windows: all do but previews, robots and forgeries.

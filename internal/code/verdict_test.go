@@ -79,13 +79,13 @@ func TestVerdictPrecedence(t *testing.T) {
 				row.before(l)
 			}
 			l.at(row.at)
-			consumed, counts := l.Consumed, l.Counts[row.verdict]
+			consumed, counts := l.Consumed, l.Counts.Of(row.verdict)
 			out := l.apply(row.in)
 			l.verdict("scan", out, row.verdict, row.rule)
 			if out.Target != row.target {
 				t.Errorf("led to %d, want %d", out.Target, row.target)
 			}
-			if l.Counts[row.verdict] != counts+1 {
+			if l.Counts.Of(row.verdict) != counts+1 {
 				t.Errorf("counts %v", l.Counts)
 			}
 			if took := l.Consumed - consumed; took != map[bool]int64{true: 1}[row.verdict == Accepted && !row.in.Historical] {
@@ -306,7 +306,7 @@ func TestHistoricalCausesNothing(t *testing.T) {
 	if l.Consumed != 0 || l.Status != StatusActive || l.Current != 0 || l.Targets[0].Scans != 0 || l.Targets[0].Joined {
 		t.Errorf("history moved the code: %+v", l.View())
 	}
-	if l.Counts[Accepted] != 20 || l.Unique() != 1 {
+	if l.Counts.Of(Accepted) != 20 || l.Unique() != 1 {
 		t.Errorf("history was not recorded: %v, unique %d", l.Counts, l.Unique())
 	}
 	want := First{EventID: "h", At: old, DeviceModel: "Mi 5", Province: "Yunnan"}

@@ -1,7 +1,6 @@
 package code
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -23,29 +22,29 @@ type TargetView struct {
 // mirror, statistics, the warehouse. It is complete: a later view of a code
 // replaces an earlier one.
 type View struct {
-	ID           string            `json:"id"`
-	Tenant       string            `json:"tenant,omitzero"`
-	Revision     uint64            `json:"revision"`
-	Name         string            `json:"name,omitzero"`
-	Profile      string            `json:"profile"`
-	Campaign     string            `json:"campaign,omitzero"`
-	Source       string            `json:"source,omitzero"`
-	Medium       string            `json:"medium,omitzero"`
-	Owner        string            `json:"owner,omitzero"`
-	Status       Status            `json:"status"`
-	Reason       string            `json:"reason,omitzero"` // why it expired
-	MintedAt     time.Time         `json:"minted_at"`
-	ExpiresAt    time.Time         `json:"expires_at,omitzero"`
-	RenewalDueAt time.Time         `json:"renewal_due_at,omitzero"`
-	RenewedAt    time.Time         `json:"renewed_at,omitzero"`
-	RevokedAt    time.Time         `json:"revoked_at,omitzero"`
-	MaxScans     int64             `json:"max_scans"`
-	Current      int               `json:"current"` // target scans go to; -1: none
-	Consumed     int64             `json:"consumed"`
-	Counts       map[Verdict]int64 `json:"counts"`
-	Unique       int64             `json:"unique"`
-	Targets      []TargetView      `json:"targets"`
-	First        *First            `json:"first,omitempty"`
+	ID           string       `json:"id"`
+	Tenant       string       `json:"tenant,omitzero"`
+	Revision     uint64       `json:"revision"`
+	Name         string       `json:"name,omitzero"`
+	Profile      string       `json:"profile"`
+	Campaign     string       `json:"campaign,omitzero"`
+	Source       string       `json:"source,omitzero"`
+	Medium       string       `json:"medium,omitzero"`
+	Owner        string       `json:"owner,omitzero"`
+	Status       Status       `json:"status"`
+	Reason       string       `json:"reason,omitzero"` // why it expired
+	MintedAt     time.Time    `json:"minted_at"`
+	ExpiresAt    time.Time    `json:"expires_at,omitzero"`
+	RenewalDueAt time.Time    `json:"renewal_due_at,omitzero"`
+	RenewedAt    time.Time    `json:"renewed_at,omitzero"`
+	RevokedAt    time.Time    `json:"revoked_at,omitzero"`
+	MaxScans     int64        `json:"max_scans"`
+	Current      int          `json:"current"` // target scans go to; -1: none
+	Consumed     int64        `json:"consumed"`
+	Counts       Counts       `json:"counts"`
+	Unique       int64        `json:"unique"`
+	Targets      []TargetView `json:"targets"`
+	First        *First       `json:"first,omitempty"`
 }
 
 // View returns what others may see of s.
@@ -55,7 +54,7 @@ func (s *State) View() View {
 		Campaign: s.Def.Campaign, Source: s.Def.Source, Medium: s.Def.Medium, Owner: s.Def.Owner,
 		Status: s.Status, Reason: s.ExpiredBy, MintedAt: s.Def.MintedAt, ExpiresAt: s.ExpiresAt, RenewalDueAt: s.RenewalDueAt,
 		RenewedAt: s.Def.RenewedAt, RevokedAt: s.Def.RevokedAt, MaxScans: s.Def.MaxScans, Current: s.Current, Consumed: s.Consumed,
-		Counts: maps.Clone(s.Counts), Unique: s.Unique(), First: s.First,
+		Counts: s.Counts, Unique: s.Unique(), First: s.First,
 	}
 	for _, def := range s.Def.Targets {
 		t := s.target(def.N)
@@ -74,22 +73,22 @@ func (s *State) View() View {
 
 // Saved is a State in the form a snapshot carries.
 type Saved struct {
-	Def          Definition        `json:"def"`
-	Status       Status            `json:"status"`
-	ExpiredBy    string            `json:"expired_by,omitzero"`
-	ExpiresAt    time.Time         `json:"expires_at,omitzero"`
-	RenewalDueAt time.Time         `json:"renewal_due_at,omitzero"`
-	Reminded     bool              `json:"reminded,omitzero"`
-	Current      int               `json:"current"`
-	Consumed     int64             `json:"consumed"`
-	Counts       map[Verdict]int64 `json:"counts"`
-	Targets      []TargetState     `json:"targets"`
-	LastAccepted time.Time         `json:"last_accepted,omitzero"`
-	First        *First            `json:"first,omitempty"`
-	Visitors     []uint64          `json:"visitors,omitempty"`
-	Recent       map[string]int64  `json:"recent,omitempty"`
-	RecentLag    map[string]int64  `json:"recent_lag,omitempty"` // ms, where not 0
-	Watch        []risk.Entry      `json:"watch,omitempty"`
+	Def          Definition       `json:"def"`
+	Status       Status           `json:"status"`
+	ExpiredBy    string           `json:"expired_by,omitzero"`
+	ExpiresAt    time.Time        `json:"expires_at,omitzero"`
+	RenewalDueAt time.Time        `json:"renewal_due_at,omitzero"`
+	Reminded     bool             `json:"reminded,omitzero"`
+	Current      int              `json:"current"`
+	Consumed     int64            `json:"consumed"`
+	Counts       Counts           `json:"counts"`
+	Targets      []TargetState    `json:"targets"`
+	LastAccepted time.Time        `json:"last_accepted,omitzero"`
+	First        *First           `json:"first,omitempty"`
+	Visitors     []uint64         `json:"visitors,omitempty"`
+	Recent       map[string]int64 `json:"recent,omitempty"`
+	RecentLag    map[string]int64 `json:"recent_lag,omitempty"` // ms, where not 0
+	Watch        []risk.Entry     `json:"watch,omitempty"`
 }
 
 // Save returns s in the form a snapshot carries. The result shares nothing
@@ -97,8 +96,8 @@ type Saved struct {
 func (s *State) Save() Saved {
 	sv := Saved{
 		Def: s.Def, Status: s.Status, ExpiredBy: s.ExpiredBy, ExpiresAt: s.ExpiresAt, RenewalDueAt: s.RenewalDueAt, Reminded: s.Reminded,
-		Current: s.Current, Consumed: s.Consumed, Counts: maps.Clone(s.Counts), First: s.First, LastAccepted: s.LastAccepted,
-		Watch: s.watch.Export(), Visitors: slices.Sorted(maps.Keys(s.visitors)),
+		Current: s.Current, Consumed: s.Consumed, Counts: s.Counts, First: s.First, LastAccepted: s.LastAccepted,
+		Watch: s.watch.Export(), Visitors: s.visitors.sorted(),
 	}
 	if s.recent != nil {
 		sv.Recent = make(map[string]int64, len(s.recent))
@@ -131,14 +130,8 @@ func Restore(sv Saved) *State {
 	for k, at := range sv.Recent {
 		s.recent[k] = seen{at: at, lag: sv.RecentLag[k]}
 	}
-	if s.Counts == nil {
-		s.Counts = make(map[Verdict]int64)
-	}
-	if len(sv.Visitors) > 0 {
-		s.visitors = make(map[uint64]struct{}, len(sv.Visitors))
-		for _, v := range sv.Visitors {
-			s.visitors[v] = struct{}{}
-		}
+	for _, v := range sv.Visitors {
+		s.visitors.add(v)
 	}
 	s.watch.Import(sv.Watch)
 	s.swept = s.watch.Len()

@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -143,7 +144,7 @@ func TestSnapshotRoundTrip(t *testing.T) {
 		}
 		return string(b)
 	}
-	if a, b := text(got), text(s); a != b || !slices.Equal(got.Seen, s.Seen) {
+	if a, b := text(got)+text(got.Codes), text(s)+text(s.Codes); a != b || !slices.Equal(got.Seen, s.Seen) {
 		t.Errorf("read %s %v\nwant %s %v", a, got.Seen, b, s.Seen)
 	}
 	// And the state that comes out of it decides on as the one that went in.
@@ -153,6 +154,82 @@ func TestSnapshotRoundTrip(t *testing.T) {
 	}
 	if rules := restored.Def.Rules; len(rules) != 1 || rules[0].Scope != risk.ScopeVisitor {
 		t.Errorf("rules %+v", rules)
+	}
+}
+
+// Every field of a code's state comes back, also one that was added since this was written.
+func TestSnapshotKeepsEveryField(t *testing.T) {
+	n := 0
+	var fill func(v reflect.Value)
+	fill = func(v reflect.Value) {
+		n++
+		switch {
+		case v.Type() == reflect.TypeFor[time.Time]():
+			v.Set(reflect.ValueOf(at.Add(time.Duration(n) * time.Second)))
+			return
+		}
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				fill(v.Field(i))
+			}
+		case reflect.Pointer:
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(v.Elem())
+		case reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+			fill(v.Index(0))
+			fill(v.Index(1))
+		case reflect.Array:
+			for i := range v.Len() {
+				fill(v.Index(i))
+			}
+		case reflect.Map:
+			k, e := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			fill(k)
+			fill(e)
+			v.Set(reflect.MakeMap(v.Type()))
+			v.SetMapIndex(k, e)
+		case reflect.String:
+			v.SetString(fmt.Sprint("s", n))
+		case reflect.Bool:
+			v.SetBool(true)
+		case reflect.Float64:
+			v.SetFloat(float64(n) + 0.5)
+		case reflect.Int, reflect.Int64:
+			v.SetInt(int64(n))
+		case reflect.Uint64:
+			v.SetUint(uint64(n))
+		default:
+			t.Fatalf("a field of type %s: teach this test to fill it", v.Type())
+		}
+	}
+	want := code.Saved{}
+	fill(reflect.ValueOf(&want).Elem())
+	b, err := (&Snapshot{Version: SnapshotVersion, Codes: []code.Saved{want, {}}}).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadSnapshot(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Codes) != 2 || !reflect.DeepEqual(got.Codes[0], want) || !reflect.DeepEqual(got.Codes[1], code.Saved{}) {
+		t.Errorf("read %+v\nwant %+v", got.Codes, want)
+	}
+}
+
+// Snapshots of version 2 had the codes in their JSON.
+func TestSnapshotOfVersion2IsRead(t *testing.T) {
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer enc.Close()
+	const text = `{"v":2,"step":4,"codes":[{"def":{"id":"c","rules":[]},"consumed":7,"counts":{"accepted":8}}]}` + "\n"
+	s, err := ReadSnapshot(bytes.NewReader(enc.EncodeAll([]byte(text), nil)))
+	if err != nil || len(s.Codes) != 1 || s.Codes[0].Def.ID != "c" || s.Codes[0].Consumed != 7 || s.Codes[0].Counts.Of(code.Accepted) != 8 {
+		t.Fatalf("read %+v, %v", s, err)
 	}
 }
 
@@ -191,6 +268,10 @@ func TestSnapshotWithWrongIDsIsRefused(t *testing.T) {
 		"no newline":   {`{"v":2,"ids":1}` + one, "do not belong"},
 		"minus one":    {`{"v":2,"ids":-1}` + "\n", "do not belong"},
 		"a lie":        {`{"v":2,"ids":4611686018427387904}` + "\n" + one, "unexpected EOF"},
+		"no codes":     {`{"v":3,"ids":1,"saved":1}` + "\n" + one, "unexpected EOF"},
+		"minus a code": {`{"v":3,"ids":1,"saved":-1}` + "\n" + one, "do not belong"},
+		"many codes":   {`{"v":3,"ids":1,"saved":4611686018427387904}` + "\n" + one, "unexpected EOF"},
+		"no gob":       {`{"v":3,"ids":1,"saved":1}` + "\n" + one + "\x05hello", "its codes"},
 	} {
 		_, err := ReadSnapshot(bytes.NewReader(enc.EncodeAll([]byte(row.text), nil)))
 		if row.says == "" && err != nil || row.says != "" && (err == nil || !strings.Contains(err.Error(), row.says)) {

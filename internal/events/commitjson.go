@@ -1,6 +1,7 @@
 package events
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -29,7 +30,7 @@ func (w *writer) uint(n uint64) { w.b = strconv.AppendUint(w.b, n, 10) }
 // text appends a JSON string; plain ASCII, which is most, is copied.
 func (w *writer) text(s string) {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+		if quoted[s[i]] {
 			var err error
 			if w.b, err = jsontext.AppendQuote(w.b, s); err != nil && w.err == nil {
 				w.err = err
@@ -50,6 +51,18 @@ func (w *writer) time(t time.Time) {
 }
 
 // Optional members, with their names and the comma before.
+// float writes f as the general codec does, which is as ECMAScript does.
+func (w *writer) float(f float64) {
+	switch abs := math.Abs(f); {
+	case f == 0:
+		w.raw("0") // not -0
+	case abs >= 1e-6 && abs < 1e21:
+		w.b = strconv.AppendFloat(w.b, f, 'f', -1, 64)
+	default:
+		w.value(f)
+	}
+}
+
 func (w *writer) optText(name, s string) {
 	if s != "" {
 		w.raw(name)
@@ -214,6 +227,14 @@ func (w *writer) closes(from int) {
 }
 
 // verdicts are in the order the general encoder sorts names in.
+// quoted are the bytes that the general codec may write otherwise than as they are.
+var quoted = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c < ' ' || c >= 0x7f || c == '"' || c == '\\'
+	}
+	return t
+}()
+
 var verdicts = slices.Sorted(slices.Values(code.Verdicts))
 
 func (w *writer) view(v *code.View) {
@@ -247,7 +268,7 @@ func (w *writer) view(v *code.View) {
 	w.raw(`,"counts":`)
 	from := len(w.b)
 	for _, k := range verdicts {
-		if n, ok := v.Counts[k]; ok {
+		if n := v.Counts.Of(k); n != 0 {
 			w.raw(`,"`)
 			w.raw(string(k))
 			w.raw(`":`)
@@ -289,11 +310,7 @@ func (w *writer) target(t *code.TargetView) {
 	w.raw(`,"scans":`)
 	w.int(t.Scans)
 	w.raw(`,"per_hour":`)
-	if t.PerHour == 0 {
-		w.raw("0")
-	} else {
-		w.value(t.PerHour)
-	}
+	w.float(t.PerHour)
 	w.optTime(`,"eta_full":`, t.EtaFull)
 	w.b = append(w.b, '}')
 }

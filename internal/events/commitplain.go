@@ -238,13 +238,11 @@ func (p *plain) view(v *code.View) {
 	p.exact(`,"consumed":`)
 	v.Consumed = p.signed()
 	p.exact(`,"counts":`)
-	v.Counts = make(map[code.Verdict]int64, 4)
 	p.pass('{')
 	for n := 0; p.more(n, '}'); n++ {
 		k := code.Verdict(p.name())
-		_, twice := v.Counts[k]
-		p.lost = p.lost || twice
-		v.Counts[k] = p.signed()
+		p.lost = p.lost || v.Counts.Of(k) != 0 // twice
+		p.lost = !v.Counts.Set(k, p.signed()) || p.lost
 	}
 	p.exact(`,"unique":`)
 	v.Unique = p.signed()

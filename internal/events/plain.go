@@ -73,19 +73,28 @@ func (p *plain) text(most int) string {
 	}
 	from := p.i + 1
 	for i := from; i < len(p.s); i++ {
-		switch c := p.s[i]; {
-		case c == '"':
-			p.i = i + 1
-			p.lost = p.lost || i-from > most
-			return p.s[from:i]
-		case c < ' ', c == '\\', c == 0x7f:
-			p.lost = true
-			return ""
+		c := p.s[i]
+		if !ends[c] {
+			continue
 		}
+		if c != '"' {
+			break
+		}
+		p.i = i + 1
+		p.lost = p.lost || i-from > most
+		return p.s[from:i]
 	}
 	p.lost = true
 	return ""
 }
+
+// ends are the bytes at which text ends, for good or for somebody else to read.
+var ends = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c < ' ' || c == '"' || c == '\\' || c == 0x7f
+	}
+	return t
+}()
 
 // name passes a member's name and the colon.
 func (p *plain) name() string {

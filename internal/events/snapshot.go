@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
@@ -18,8 +19,8 @@ import (
 )
 
 // SnapshotVersion is the version of snapshots written now. Version 1, which had
-// the ids as JSON, is read too.
-const SnapshotVersion = 2
+// the ids as JSON, and 2, which had the codes so, are read too.
+const SnapshotVersion = 3
 
 // Snapshot is the whole state of a partition after one step. A worker that
 // takes the partition over, and a gateway that starts, load it and replay what
@@ -32,7 +33,7 @@ type Snapshot struct {
 	Reached   Place             `json:"reached"`    // the input it has decided
 	Totals    Totals            `json:"totals"`
 	Clock     time.Time         `json:"clock"` // broker time of the newest input
-	Codes     []code.Saved      `json:"codes"`
+	Codes     []code.Saved      `json:"-"`
 	Producers map[string]uint64 `json:"producers,omitempty"` // gateway instance → last record taken
 	Seen      []Seen            `json:"-"`                   // ids of recent producers' events, oldest first
 }
@@ -47,11 +48,15 @@ type Seen struct {
 // snapshotHead is the JSON that a snapshot begins with. Behind it and a newline
 // stand the ids, 16 bytes each, then as many times, 8 bytes each, the lowest
 // first: random ids cannot be made smaller, and as JSON they would take longer
-// to read than all else together.
+// to read than all else together. Then come the codes, each a value of one gob
+// stream, which says itself what fields it has: it takes a quarter of the time
+// of JSON.
 type snapshotHead struct {
 	Snapshot `json:",inline"`
-	IDs      int        `json:"ids,omitzero"`
-	OldSeen  []seenJSON `json:"seen,omitempty"` // version 1
+	IDs      int          `json:"ids,omitzero"`
+	Saved    int          `json:"saved,omitzero"`  // codes
+	OldCodes []code.Saved `json:"codes,omitempty"` // versions 1 and 2
+	OldSeen  []seenJSON   `json:"seen,omitempty"`  // version 1
 }
 
 type seenJSON struct {
@@ -77,7 +82,8 @@ func (s *Snapshot) Marshal() ([]byte, error) {
 }
 
 func (s *Snapshot) write(w io.Writer) error {
-	if err := json.MarshalWrite(w, snapshotHead{Snapshot: *s, IDs: len(s.Seen)}, json.Deterministic(true)); err != nil {
+	head := snapshotHead{Snapshot: *s, IDs: len(s.Seen), Saved: len(s.Codes)}
+	if err := json.MarshalWrite(w, head, json.Deterministic(true)); err != nil {
 		return err
 	}
 	b := bufio.NewWriterSize(w, 64<<10)
@@ -89,6 +95,12 @@ func (s *Snapshot) write(w io.Writer) error {
 	for i := range s.Seen {
 		binary.LittleEndian.PutUint64(at[:], uint64(s.Seen[i].At))
 		_, _ = b.Write(at[:])
+	}
+	enc := gob.NewEncoder(b)
+	for i := range s.Codes {
+		if err := enc.Encode(&s.Codes[i]); err != nil {
+			return err
+		}
 	}
 	return b.Flush()
 }
@@ -114,14 +126,19 @@ func ReadSnapshot(r io.Reader) (*Snapshot, error) {
 		for i, old := range head.OldSeen {
 			s.Seen[i] = Seen(old)
 		}
-		s.Version = SnapshotVersion
-	case SnapshotVersion:
+	case 2, SnapshotVersion:
 		if s.Seen, err = readSeen(rest, head.IDs); err != nil {
 			return nil, fmt.Errorf("snapshot of partition %d: its ids: %w", s.Partition, err)
 		}
 	default:
 		return nil, fmt.Errorf("snapshot of partition %d has version %d, this program reads %d: upgrade it", s.Partition, s.Version, SnapshotVersion)
 	}
+	if s.Codes = head.OldCodes; s.Version == SnapshotVersion {
+		if s.Codes, err = readSaved(rest, head.Saved); err != nil {
+			return nil, fmt.Errorf("snapshot of partition %d: its codes: %w", s.Partition, err)
+		}
+	}
+	s.Version = SnapshotVersion
 	if _, err := rest.ReadByte(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("snapshot of partition %d: something follows its end: %w", s.Partition, cmp.Or(err, errTrailing))
 	}
@@ -151,6 +168,22 @@ func readSeen(r *bufio.Reader, n int) ([]Seen, error) {
 			return nil, noEOF(err)
 		}
 		list[i].At = int64(binary.LittleEndian.Uint64(at[:]))
+	}
+	return list, nil
+}
+
+// readSaved reads n codes.
+func readSaved(r *bufio.Reader, n int) ([]code.Saved, error) {
+	if n < 0 {
+		return nil, errTrailing
+	}
+	list := make([]code.Saved, 0, min(n, 1<<16)) // more when they are there
+	dec := gob.NewDecoder(r)
+	for range n {
+		list = append(list, code.Saved{})
+		if err := dec.Decode(&list[len(list)-1]); err != nil {
+			return nil, noEOF(err)
+		}
 	}
 	return list, nil
 }

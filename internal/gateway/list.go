@@ -170,13 +170,15 @@ func (g *Gateway) codeStats(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := &k.view
 	out := statsAnswer{
-		ID: v.ID, Status: v.Status, Reason: v.Reason, Revision: k.heard, Counts: v.Counts, Unique: v.Unique, Consumed: v.Consumed,
+		ID: v.ID, Status: v.Status, Reason: v.Reason, Revision: k.heard, Counts: make(map[code.Verdict]int64), Unique: v.Unique, Consumed: v.Consumed,
 		MaxScans: v.MaxScans, FirstScan: v.First, ExpiresAt: timeOrNull(v.ExpiresAt), Targets: make([]targetStats, 0, len(v.Targets)),
 	}
 	if v.Current >= 0 {
 		out.Current = &v.Current
 	}
-	for _, n := range v.Counts {
+	for _, verdict := range code.Verdicts {
+		n := v.Counts.Of(verdict)
+		out.Counts[verdict] = n
 		out.Scans += n
 	}
 	for _, t := range v.Targets {

@@ -19,18 +19,10 @@ type packed struct {
 	current      int
 	consumed     int64
 	unique       int64
-	counts       [10]int64 // in the order of code.Verdicts
+	counts       code.Counts
 	targets      []code.TargetView
 	first        *code.First
 }
-
-var verdictIndex = func() map[code.Verdict]int {
-	m := make(map[code.Verdict]int, len(code.Verdicts))
-	for i, v := range code.Verdicts {
-		m[v] = i
-	}
-	return m
-}()
 
 // Shared spellings: what is read from JSON has memory of its own otherwise.
 var (
@@ -41,7 +33,7 @@ var (
 func pack(v code.View) packed {
 	p := packed{
 		revision: v.Revision, status: v.Status, reason: v.Reason, expiresAt: v.ExpiresAt, renewalDueAt: v.RenewalDueAt,
-		current: v.Current, consumed: v.Consumed, unique: v.Unique, targets: slices.Clone(v.Targets),
+		current: v.Current, consumed: v.Consumed, unique: v.Unique, counts: v.Counts, targets: slices.Clone(v.Targets),
 	}
 	if f := v.First; f != nil { // of its own: the record it stands in is large
 		p.first = &code.First{EventID: strings.Clone(f.EventID), At: f.At, DeviceModel: strings.Clone(f.DeviceModel), Province: strings.Clone(f.Province)}
@@ -57,11 +49,6 @@ func pack(v code.View) packed {
 			p.targets[i].MembersFrom = code.FromMembers
 		} else {
 			p.targets[i].MembersFrom = code.FromScans
-		}
-	}
-	for k, n := range v.Counts {
-		if i, ok := verdictIndex[k]; ok {
-			p.counts[i] = n
 		}
 	}
 	return p
@@ -104,10 +91,7 @@ func (p *packed) view(def *code.Definition) code.View {
 		Source: def.Source, Medium: def.Medium, Owner: def.Owner, Status: p.status, Reason: p.reason, MintedAt: def.MintedAt,
 		ExpiresAt: p.expiresAt, RenewalDueAt: p.renewalDueAt, RenewedAt: def.RenewedAt, RevokedAt: def.RevokedAt,
 		MaxScans: def.MaxScans, Current: p.current, Consumed: p.consumed, Unique: p.unique, Targets: slices.Clone(p.targets), First: p.first,
-		Counts: make(map[code.Verdict]int64, len(code.Verdicts)),
-	}
-	for i, n := range p.counts {
-		v.Counts[code.Verdicts[i]] = n
+		Counts: p.counts,
 	}
 	return v
 }
@@ -117,18 +101,13 @@ func (p *packed) view(def *code.Definition) code.View {
 func (p *packed) saved(def code.Definition) code.Saved {
 	sv := code.Saved{
 		Def: def, Status: p.status, ExpiresAt: p.expiresAt, RenewalDueAt: p.renewalDueAt, Reminded: true,
-		Current: p.current, Consumed: p.consumed, First: p.first, Counts: make(map[code.Verdict]int64),
+		Current: p.current, Consumed: p.consumed, First: p.first, Counts: p.counts,
 	}
 	if p.status == code.StatusExpired {
 		sv.ExpiredBy = p.reason
 	}
 	if def.Countdown == code.CountdownSliding && !p.expiresAt.IsZero() {
 		sv.LastAccepted = p.expiresAt.Add(-def.Validity.Duration()) // or later, where the longest validity cut it short
-	}
-	for i, n := range p.counts {
-		if n > 0 {
-			sv.Counts[code.Verdicts[i]] = n
-		}
 	}
 	for _, t := range p.targets {
 		sv.Targets = append(sv.Targets, code.TargetState{N: t.N, Members: t.Members, Joined: t.MembersFrom == code.FromMembers, Scans: t.Scans, Warned: true})

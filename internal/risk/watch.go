@@ -74,7 +74,7 @@ type entryKey struct {
 // Watch holds the windows of one code. The zero value is ready. It is not safe
 // for concurrent use.
 type Watch struct {
-	entries map[entryKey]*Entry
+	entries windows
 	locked  map[entryKey]*Entry // the entries whose Lock is set
 }
 
@@ -82,6 +82,9 @@ type Watch struct {
 func (w *Watch) Blocked(rules []Rule, s Subject, now time.Time) (Block, bool) {
 	var worst Block
 	found := false
+	if len(w.locked) == 0 {
+		return worst, false
+	}
 	for _, r := range rules {
 		if r.Action != ActionLock {
 			continue
@@ -90,8 +93,8 @@ func (w *Watch) Blocked(rules []Rule, s Subject, now time.Time) (Block, bool) {
 		if !ok {
 			continue
 		}
-		e := w.entries[entryKey{r.ID, r.Scope, key}]
-		if e == nil || !e.Lock || now.UnixNano() >= e.Until {
+		e := w.locked[entryKey{r.ID, r.Scope, key}]
+		if e == nil || now.UnixNano() >= e.Until {
 			continue
 		}
 		if until := time.Unix(0, e.Until).UTC(); !found || until.After(worst.Until) {
@@ -113,7 +116,9 @@ func (w *Watch) Blocked(rules []Rule, s Subject, now time.Time) (Block, bool) {
 // begins anew.
 func (w *Watch) Count(rules []Rule, s Subject, id string, at, now time.Time) []Firing {
 	var fired []Firing
-	for _, r := range rules {
+	own := "" // the scan's own text goes when the scan has been dealt with
+	for i := range rules {
+		r := &rules[i]
 		key, ok := s.key(r.Scope)
 		if !ok {
 			continue
@@ -122,7 +127,10 @@ func (w *Watch) Count(rules []Rule, s Subject, id string, at, now time.Time) []F
 		if e.stale(now, r.Window) {
 			e.Ring, e.Head = nil, 0
 		}
-		oldest, full := e.add(Hit{At: at.UnixNano(), ID: strings.Clone(id)}, r.Limit)
+		if own == "" {
+			own = strings.Clone(id)
+		}
+		oldest, full := e.add(Hit{At: at.UnixNano(), ID: own}, r.Limit)
 		newest := e.newest()
 		e.Lag = now.UnixNano() - newest
 		if !full || newest-oldest > int64(r.Window) || now.UnixNano() < e.Until {
@@ -130,32 +138,30 @@ func (w *Watch) Count(rules []Rule, s Subject, id string, at, now time.Time) []F
 		}
 		e.Until = now.Add(r.For.Duration()).UnixNano()
 		if e.Lock = r.Action == ActionLock; e.Lock {
-			if w.locked == nil {
-				w.locked = make(map[entryKey]*Entry)
-			}
-			w.locked[entryKey{r.ID, r.Scope, e.Key}] = e
+			w.lock(e)
 		}
 		fired = append(fired, Firing{
-			Rule: r, Key: e.Key, At: now, Oldest: time.Unix(0, oldest).UTC(),
+			Rule: *r, Key: e.Key, At: now, Oldest: time.Unix(0, oldest).UTC(),
 			Until: time.Unix(0, e.Until).UTC(), Causes: e.ids(),
 		})
 	}
 	return fired
 }
 
-func (w *Watch) entry(r Rule, key string) *Entry {
-	k := entryKey{r.ID, r.Scope, key}
-	e := w.entries[k]
+func (w *Watch) entry(r *Rule, key string) *Entry {
+	e := w.entries.get(r.ID, r.Scope, key)
 	if e == nil {
-		if w.entries == nil {
-			w.entries = make(map[entryKey]*Entry)
-		}
-		// The scan's own text goes when the scan has been dealt with.
-		k.key = strings.Clone(key)
-		e = &Entry{Rule: r.ID, Scope: r.Scope, Key: k.key}
-		w.entries[k] = e
+		e = &Entry{Rule: r.ID, Scope: r.Scope, Key: strings.Clone(key)}
+		w.entries.put(e)
 	}
 	return e
+}
+
+func (w *Watch) lock(e *Entry) {
+	if w.locked == nil {
+		w.locked = make(map[entryKey]*Entry)
+	}
+	w.locked[e.key()] = e
 }
 
 // newest is the newest time in the ring, which is not empty.
@@ -250,7 +256,8 @@ func sortUnlocks(list []Unlock) {
 // rules changes nothing.
 func (w *Watch) Change(from, to []Rule, now time.Time) []Unlock {
 	var out []Unlock
-	for k, e := range w.entries {
+	w.entries.deleteFunc(func(e *Entry) bool {
+		k := e.key()
 		is := func(r Rule) bool { return r.ID == k.rule && r.Scope == k.scope }
 		i, j := slices.IndexFunc(from, is), slices.IndexFunc(to, is)
 		if e.Lock && (j < 0 || to[j].Action != ActionLock) {
@@ -259,11 +266,10 @@ func (w *Watch) Change(from, to []Rule, now time.Time) []Unlock {
 			out = append(out, Unlock{RuleID: k.rule, Scope: k.scope, Key: k.key, At: now.UTC()})
 		}
 		if j < 0 {
-			delete(w.entries, k)
-			continue
+			return true
 		}
 		if i < 0 || from[i] == to[j] { // late scans may still meet what a change would forget
-			continue
+			return false
 		}
 		if from[i].Action != to[j].Action {
 			e.Until = 0 // the quiet time of a dry run does not hold back the lock that follows it
@@ -274,10 +280,8 @@ func (w *Watch) Change(from, to []Rule, now time.Time) []Unlock {
 		if len(e.Ring) == 0 {
 			e.Lag = 0
 		}
-		if len(e.Ring) == 0 && !e.Lock && now.UnixNano() >= e.Until {
-			delete(w.entries, k)
-		}
-	}
+		return len(e.Ring) == 0 && !e.Lock && now.UnixNano() >= e.Until
+	})
 	sortUnlocks(out)
 	return out
 }
@@ -312,27 +316,22 @@ func (w *Watch) Locks(now time.Time) []Block {
 // rules that no longer exist go when their lock has ended. When it is called
 // does not change what Count or Blocked will say.
 func (w *Watch) Sweep(rules []Rule, now time.Time) {
-	for k, e := range w.entries {
+	w.entries.deleteFunc(func(e *Entry) bool {
 		if e.Lock || now.UnixNano() < e.Until {
-			continue
+			return false
 		}
-		i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == k.rule && r.Scope == k.scope })
-		if i >= 0 && len(e.Ring) > 0 {
-			if !e.stale(now, rules[i].Window) {
-				continue
-			}
-		}
-		delete(w.entries, k)
-	}
+		i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == e.Rule && r.Scope == e.Scope })
+		return i < 0 || len(e.Ring) == 0 || e.stale(now, rules[i].Window)
+	})
 }
 
 // Len is the number of (rule, key) windows held.
-func (w *Watch) Len() int { return len(w.entries) }
+func (w *Watch) Len() int { return w.entries.len() }
 
 // Export returns every window in a fixed order, for a snapshot.
 func (w *Watch) Export() []Entry {
-	out := make([]Entry, 0, len(w.entries))
-	for _, e := range w.entries {
+	out := make([]Entry, 0, w.entries.len())
+	for e := range w.entries.all() {
 		c := *e
 		c.Ring = slices.Clone(e.Ring)
 		out = append(out, c)
@@ -345,17 +344,16 @@ func (w *Watch) Export() []Entry {
 
 // Import replaces the windows by those of a snapshot.
 func (w *Watch) Import(entries []Entry) {
-	w.entries = make(map[entryKey]*Entry, len(entries))
-	w.locked = make(map[entryKey]*Entry)
+	w.entries = windows{}
+	w.locked = nil
 	for i := range entries {
 		e := entries[i]
 		if e.Head < 0 || e.Head >= max(len(e.Ring), 1) {
 			e.Head = 0
 		}
-		k := entryKey{e.Rule, e.Scope, e.Key}
-		w.entries[k] = &e
+		w.entries.put(&e)
 		if e.Lock {
-			w.locked[k] = &e
+			w.lock(&e)
 		}
 	}
 }

@@ -286,6 +286,7 @@ func (o *owner) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	loaded := o.now().Sub(started)
 	if last != nil {
 		if err := o.replay(ctx, t, last); err != nil {
 			return err
@@ -303,6 +304,7 @@ func (o *owner) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	o.snapEvery.took = max(o.snapEvery.took, loaded) // the next would take about as long
 	o.t, o.ahead, o.commitSeq, o.armed = t, false, seq, armed
 	o.savedSeq, o.savedAt, o.decided = from, o.now(), 0
 	if last != nil {

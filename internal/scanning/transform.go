@@ -51,7 +51,7 @@ type Transform struct {
 	step      uint64
 	clock     time.Time // the broker's newest time: what decisions are made at never runs backwards
 
-	touched map[string]struct{} // codes changed since the last record
+	touched map[string]*code.State // codes changed since the last record
 
 	// missing is told of numbers that a gateway's records have skipped, while input is decided for the first time; nil in a replay.
 	missing func(producer string, from, to uint64)
@@ -62,7 +62,7 @@ func NewTransform(partition, partitions int, owner string, who Identity) *Transf
 	return &Transform{
 		partition: partition, partitions: partitions, owner: owner, who: who,
 		codes: make(map[string]*code.State), seen: newSeen(nil), producers: make(map[string]uint64),
-		touched: make(map[string]struct{}),
+		touched: make(map[string]*code.State),
 	}
 }
 
@@ -409,12 +409,32 @@ func (t *Transform) other(b *builder, m events.Message, idx int, e *events.Event
 	t.effects(b, m, idx, s, e.Tenant, s.Apply(in, m.At))
 }
 
+// viewSize is about what the view of a code takes in a record, in bytes: where
+// all its numbers are the longest there are, half as much again, for which a
+// record has room. In text a quote and a backslash are written as two.
+func viewSize(s *code.State) int {
+	d := &s.Def
+	n := 260 + 2*(len(d.ID)+len(d.Tenant)+len(d.Name)+len(d.Profile)+len(d.Campaign)+len(d.Source)+len(d.Medium)+len(d.Owner)) + 170*len(d.Targets)
+	for _, at := range []time.Time{s.ExpiresAt, s.RenewalDueAt, d.RenewedAt, d.RevokedAt} {
+		if !at.IsZero() {
+			n += 50
+		}
+	}
+	for range s.Counts.All() {
+		n += 24
+	}
+	if f := s.First; f != nil {
+		n += 80 + 2*(len(f.EventID)+len(f.DeviceModel)+len(f.Province))
+	}
+	return n
+}
+
 // effects writes down what an outcome decided.
 func (t *Transform) effects(b *builder, m events.Message, idx int, s *code.State, tenant string, out code.Outcome) {
 	id := s.Def.ID
 	if _, ok := t.touched[id]; !ok {
-		t.touched[id] = struct{}{}
-		b.size += 900 + 120*len(s.Def.Targets)
+		t.touched[id] = s
+		b.size += viewSize(s)
 	}
 	tenant = cmp.Or(s.Def.Tenant, tenant)
 	for i, d := range out.Decisions {
@@ -469,7 +489,7 @@ func (t *Transform) end(b *builder) *events.Commit {
 	b.c.Step, b.c.Reached, b.c.Totals = t.step, t.reached, t.totals
 	b.c.Codes = make([]code.View, 0, len(t.touched))
 	for _, id := range slices.Sorted(maps.Keys(t.touched)) {
-		b.c.Codes = append(b.c.Codes, t.codes[id].View())
+		b.c.Codes = append(b.c.Codes, t.touched[id].View())
 	}
 	clear(t.touched)
 	return b.c

@@ -300,7 +300,7 @@ func TestAgesAtTheBoundaryAndHistory(t *testing.T) {
 	if h.Verdict != code.Accepted || h.Rule != "historical" || h.Target == nil || *h.Target != 0 {
 		t.Errorf("historical scan = %+v", h)
 	}
-	if v := commits[3].Codes[0]; v.Consumed != 2 || v.Counts[code.Accepted] != 3 || !v.First.At.Equal(old.Time) {
+	if v := commits[3].Codes[0]; v.Consumed != 2 || v.Counts.Of(code.Accepted) != 3 || !v.First.At.Equal(old.Time) {
 		t.Errorf("view = %+v, want 2 consumed, 3 accepted, the first in the past", v)
 	}
 }

@@ -189,12 +189,13 @@ func (g *Gen) view(i int) code.View {
 	v := code.View{
 		ID: id, Tenant: "acme", Revision: 1, Name: strings.ToUpper(id), Profile: "wechat-group", Status: code.StatusActive,
 		Campaign: pick(g, "base")[:4*(i%2)], Source: "shop", MintedAt: Start, ExpiresAt: Start.Add(48 * time.Hour), MaxScans: 100, Current: 1, Consumed: g.accept[id],
-		Counts: map[code.Verdict]int64{code.Accepted: g.accept[id]}, Unique: 3,
+		Unique: 3,
 		Targets: []code.TargetView{
 			{N: 0, Members: 200, MembersFrom: "members", Capacity: 200, Scans: 210},
 			{N: 1, Members: g.accept[id], MembersFrom: "scans", Capacity: 500, Scans: g.accept[id], PerHour: 2.5, EtaFull: g.now.Add(time.Hour).Truncate(time.Millisecond)},
 		},
 	}
+	v.Counts.Set(code.Accepted, g.accept[id])
 	if i%3 == 0 {
 		v.Targets = v.Targets[:1]
 		v.Targets[0].Capacity = 0
