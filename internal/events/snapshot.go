@@ -108,6 +108,19 @@ func (s *Snapshot) write(w io.Writer) error {
 // ReadSnapshot reads what Marshal wrote. A snapshot of a newer version is an
 // error that says to upgrade.
 func ReadSnapshot(r io.Reader) (*Snapshot, error) {
+	var codes []code.Saved
+	s, err := ReadSnapshotEach(r, func(sv code.Saved) { codes = append(codes, sv) })
+	if err != nil {
+		return nil, err
+	}
+	s.Codes = codes
+	return s, nil
+}
+
+// ReadSnapshotEach is ReadSnapshot for a snapshot whose codes need not be held
+// all at once: each is handed to one, and Codes stays empty. After an error
+// what one was told means nothing.
+func ReadSnapshotEach(r io.Reader, one func(code.Saved)) (*Snapshot, error) {
 	dec, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxSnapshot))
 	if err != nil {
 		return nil, fmt.Errorf("decompress snapshot: %w", err)
@@ -133,8 +146,11 @@ func ReadSnapshot(r io.Reader) (*Snapshot, error) {
 	default:
 		return nil, fmt.Errorf("snapshot of partition %d has version %d, this program reads %d: upgrade it", s.Partition, s.Version, SnapshotVersion)
 	}
-	if s.Codes = head.OldCodes; s.Version == SnapshotVersion {
-		if s.Codes, err = readSaved(rest, head.Saved); err != nil {
+	for _, sv := range head.OldCodes {
+		one(sv)
+	}
+	if s.Version == SnapshotVersion {
+		if err := readSaved(rest, head.Saved, one); err != nil {
 			return nil, fmt.Errorf("snapshot of partition %d: its codes: %w", s.Partition, err)
 		}
 	}
@@ -173,19 +189,19 @@ func readSeen(r *bufio.Reader, n int) ([]Seen, error) {
 }
 
 // readSaved reads n codes.
-func readSaved(r *bufio.Reader, n int) ([]code.Saved, error) {
+func readSaved(r *bufio.Reader, n int, one func(code.Saved)) error {
 	if n < 0 {
-		return nil, errTrailing
+		return errTrailing
 	}
-	list := make([]code.Saved, 0, min(n, 1<<16)) // more when they are there
 	dec := gob.NewDecoder(r)
 	for range n {
-		list = append(list, code.Saved{})
-		if err := dec.Decode(&list[len(list)-1]); err != nil {
-			return nil, noEOF(err)
+		var sv code.Saved
+		if err := dec.Decode(&sv); err != nil {
+			return noEOF(err)
 		}
+		one(sv)
 	}
-	return list, nil
+	return nil
 }
 
 // noEOF: where more has to come, the end is an error.

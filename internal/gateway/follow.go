@@ -170,19 +170,17 @@ func (g *Gateway) loadSnapshot(ctx context.Context, partition int) (step, seq ui
 	if err != nil {
 		return 0, 0, err
 	}
-	s, err := events.ReadSnapshot(bytes.NewReader(b))
+	now := g.now()
+	s, err := events.ReadSnapshotEach(bytes.NewReader(b), func(saved code.Saved) {
+		id, err := token.ParseCodeID(saved.Def.ID)
+		if err != nil {
+			g.log.Error("code of a snapshot passed over", "code", saved.Def.ID, "err", err)
+			return
+		}
+		g.mirror.restore(id, saved, now, g.held[partition].Load() == forEver)
+	})
 	if err != nil {
 		return 0, 0, err
-	}
-	now := g.now()
-	for i := range s.Codes {
-		id, err := token.ParseCodeID(s.Codes[i].Def.ID)
-		if err != nil {
-			g.log.Error("code of a snapshot passed over", "code", s.Codes[i].Def.ID, "err", err)
-			continue
-		}
-		g.mirror.restore(id, s.Codes[i], now, g.held[partition].Load() == forEver)
-		s.Codes[i] = code.Saved{} // its windows may be large
 	}
 	return s.Step, s.CommitSeq, nil
 }

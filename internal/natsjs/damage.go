@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/events"
 )
 
@@ -68,7 +69,7 @@ func (c *Conn) Damage(ctx context.Context) (found []string, err error) {
 		case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrObjectNotFound):
 			continue
 		case err == nil:
-			snap, err = events.ReadSnapshot(bytes.NewReader(b))
+			snap, err = events.ReadSnapshotEach(bytes.NewReader(b), func(code.Saved) {})
 		}
 		switch {
 		case err != nil && ctx.Err() != nil:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/events"
 )
 
@@ -48,10 +49,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 }
 
 func (m *metrics) committed(c *events.Commit, size int, took time.Duration) {
+	scans := make(map[code.Verdict]int)
 	for i := range c.Items {
 		if v := c.Items[i].Verdict; v != "" {
-			m.scans.WithLabelValues(string(v)).Inc()
+			scans[v]++
 		}
+	}
+	for v, n := range scans {
+		m.scans.WithLabelValues(string(v)).Add(float64(n))
 	}
 	for _, d := range c.Dead {
 		m.dead.WithLabelValues(string(d.Reason)).Inc()

@@ -60,6 +60,7 @@ type owner struct {
 	ahead     bool                 // t has decided what no record says yet
 	commitSeq uint64               // of the last record in HUOMA_DECISIONS
 	armed     map[string]time.Time // timers set: code → when
+	sent      *sent                // the record that is being stored
 	saving    chan error           // one snapshot is being written
 	savedSeq  uint64
 	savedAt   time.Time
@@ -106,41 +107,72 @@ func (o *owner) run(ctx context.Context) error {
 	}
 }
 
-// steps decides a run of messages, in as many records as they need. When ctx
-// ends it stops after the record under way, which has until finishing ends.
+// steps decides a run of messages, in as many records as they need. While one
+// is stored the next is decided. When ctx ends it stops after the record under
+// way, which has until finishing ends. After an error the owner is finished:
+// what it holds in memory may not stand.
 func (o *owner) steps(ctx, finishing context.Context, batch []events.Message) error {
 	reading, stop := context.WithCancel(finishing)
 	defer stop()
-	begin := func() *builder {
-		o.ahead = true
-		return o.t.begin()
-	}
-	b := begin()
+	defer o.await()
+	o.ahead = true
+	b := o.t.begin()
 	for run := range readAhead(reading, batch) {
 		for i := 0; i < len(run); {
 			if b.size < softCommit && o.t.takeUntil(b, &run[i], events.Place{Seq: run[i].Seq}) {
 				i++
 				continue
 			}
-			if err := o.commit(finishing, b); err != nil {
+			if err := o.send(finishing, b); err != nil {
 				return err
 			}
 			if err := ctx.Err(); err != nil {
+				if unsettled := o.settled(finishing); unsettled != nil {
+					return unsettled
+				}
 				return err
 			}
-			b = begin()
+			b = o.t.begin()
 		}
 	}
 	if err := finishing.Err(); err != nil {
 		return err
 	}
-	return o.commit(finishing, b)
+	if err := o.send(finishing, b); err != nil {
+		return err
+	}
+	if err := o.settled(finishing); err != nil {
+		return err
+	}
+	return o.maybeSnapshot(finishing)
 }
 
-// commit makes what b decided stand, then does what follows from it. After an
-// error the owner is finished: what it holds in memory may not stand.
-func (o *owner) commit(ctx context.Context, b *builder) error {
-	started := time.Now()
+// settled is settle for the last record: then all that was decided stands.
+func (o *owner) settled(ctx context.Context) error {
+	err := o.settle(ctx)
+	o.ahead = err != nil
+	return err
+}
+
+// sent is a record on its way into the log.
+type sent struct {
+	c       *events.Commit
+	size    int
+	touched []string // codes
+	started time.Time
+	landed  chan landing
+}
+
+// landing is how it went.
+type landing struct {
+	seq uint64
+	err error
+}
+
+// send closes the record b and begins to store it, once the one before is
+// stored and has been followed up.
+func (o *owner) send(ctx context.Context, b *builder) error {
+	r := &sent{started: time.Now(), landed: make(chan landing, 1)}
 	if err := o.at(BeforeDeadLetter); err != nil {
 		return err
 	}
@@ -149,23 +181,43 @@ func (o *owner) commit(ctx context.Context, b *builder) error {
 			return fmt.Errorf("publish dead letters: %w", err)
 		}
 	}
-	touched := make([]string, 0, len(o.t.touched))
+	r.touched = make([]string, 0, len(o.t.touched))
 	for id := range o.t.touched {
-		touched = append(touched, id)
+		r.touched = append(r.touched, id)
 	}
-	c := o.t.end(b)
-	payload, err := c.Marshal()
+	r.c = o.t.end(b)
+	payload, err := r.c.Marshal()
 	if err != nil {
+		return err
+	}
+	r.size = len(payload)
+	if err := o.settle(ctx); err != nil {
 		return err
 	}
 	if err := o.at(BeforeCommit); err != nil {
 		return err
 	}
-	seq, err := o.log.AppendCommit(ctx, o.partition, o.commitSeq, payload)
-	if err != nil {
-		return fmt.Errorf("commit step %d: %w", c.Step, err)
+	after := o.commitSeq
+	go func() {
+		seq, err := o.log.AppendCommit(ctx, o.partition, after, payload)
+		r.landed <- landing{seq, err}
+	}()
+	o.sent = r
+	return nil
+}
+
+// settle waits until the record that was sent stands, and does what follows
+// from it.
+func (o *owner) settle(ctx context.Context) error {
+	r := o.sent
+	if r == nil {
+		return nil
 	}
-	o.commitSeq, o.ahead = seq, false
+	c, is := r.c, o.await()
+	if is.err != nil {
+		return fmt.Errorf("commit step %d: %w", c.Step, is.err)
+	}
+	o.commitSeq = is.seq
 	if err := o.at(AfterCommit); err != nil {
 		return err
 	}
@@ -175,7 +227,7 @@ func (o *owner) commit(ctx context.Context, b *builder) error {
 	if err := o.at(AfterDecisions); err != nil {
 		return err
 	}
-	if err := o.arm(ctx, touched); err != nil {
+	if err := o.arm(ctx, r.touched); err != nil {
 		return err
 	}
 	if err := o.at(AfterTimers); err != nil {
@@ -188,9 +240,18 @@ func (o *owner) commit(ctx context.Context, b *builder) error {
 	if err := o.at(AfterAck); err != nil {
 		return err
 	}
-	o.metrics.committed(c, len(payload), time.Since(started))
+	o.metrics.committed(c, r.size, time.Since(r.started))
 	o.decided += len(c.Items)
-	return o.maybeSnapshot(ctx)
+	return nil
+}
+
+// await waits for the record that was sent, if there is one: nothing of this
+// owner's is on its way when it ends.
+func (o *owner) await() (is landing) {
+	if o.sent != nil {
+		is, o.sent = <-o.sent.landed, nil
+	}
+	return is
 }
 
 // tell publishes a record's alerts and decisions. It is done again for the
@@ -340,14 +401,14 @@ func (o *owner) load(ctx context.Context) (t *Transform, commitSeq uint64, err e
 	case err != nil:
 		return nil, 0, fmt.Errorf("load snapshot: %w", err)
 	}
-	snap, err := events.ReadSnapshot(bytes.NewReader(raw))
+	t = NewTransform(o.partition, o.partitions, o.instance, o.who)
+	snap, err := events.ReadSnapshotEach(bytes.NewReader(raw), t.restore)
 	if err == nil && snap.Partition != o.partition {
 		err = fmt.Errorf("it is of partition %d", snap.Partition)
 	}
 	if err == nil {
-		if t, err = RestoreTransform(snap, o.partitions, o.instance, o.who); err == nil {
-			return t, snap.CommitSeq, nil
-		}
+		t.adopt(snap)
+		return t, snap.CommitSeq, nil
 	}
 	o.slog.Error("snapshot is not usable; replaying the log from its beginning", "partition", o.partition, "err", err)
 	return NewTransform(o.partition, o.partitions, o.instance, o.who), 0, nil

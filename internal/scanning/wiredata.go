@@ -77,13 +77,20 @@ func (t *Transform) Snapshot(commitSeq uint64) *events.Snapshot {
 // RestoreTransform makes a Transform from a snapshot, which it takes over.
 func RestoreTransform(s *events.Snapshot, partitions int, owner string, who Identity) (*Transform, error) {
 	t := NewTransform(s.Partition, partitions, owner, who)
-	t.totals, t.reached, t.step, t.clock = s.Totals, s.Reached, s.Step, s.Clock
 	for _, saved := range s.Codes {
-		t.codes[saved.Def.ID] = code.Restore(saved)
+		t.restore(saved)
 	}
+	t.adopt(s)
+	return t, nil
+}
+
+func (t *Transform) restore(saved code.Saved) { t.codes[saved.Def.ID] = code.Restore(saved) }
+
+// adopt takes over what a snapshot says, but for its codes.
+func (t *Transform) adopt(s *events.Snapshot) {
+	t.totals, t.reached, t.step, t.clock = s.Totals, s.Reached, s.Step, s.Clock
 	t.seen = newSeen(s.Seen)
 	for p, n := range s.Producers {
 		t.producers[p] = n
 	}
-	return t, nil
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -453,6 +454,61 @@ func (s *stuck) AppendCommit(ctx context.Context, partition int, expected uint64
 	}
 	<-ctx.Done()
 	return 0, ctx.Err()
+}
+
+// held is a log in which a large commit record is not stored before something else has happened.
+type held struct {
+	*natsjs.Conn
+	until <-chan struct{}
+}
+
+func (h *held) AppendCommit(ctx context.Context, partition int, expected uint64, payload []byte) (uint64, error) {
+	if len(payload) > 500<<10 {
+		select {
+		case <-h.until:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return h.Conn.AppendCommit(ctx, partition, expected, payload)
+}
+
+// While a record is stored, the next is decided.
+func TestDecidesWhileARecordIsStored(t *testing.T) {
+	conn := connect(t, natstest.Start(t), 1)
+	s := newStory(t, conn, 1, 3)
+	list := make([]*events.Event, 1000) // more than a record holds
+	for i := range list {
+		list[i] = &events.Event{ID: fmt.Sprint("s", i), Source: "t", Type: events.TypeScan, Subject: s.codes[i%3], Time: time.Now().UTC(), Data: &events.Scan{
+			Visitor: fmt.Sprint(i), UserAgent: strings.Repeat("x", 500), Answered: "accepted",
+		}}
+	}
+	s.gateway(list...)
+	decided := make(chan struct{})
+	begun := 0 // records being stored
+	work(t, conn, "a", 1, func(o *scanning.Options) {
+		o.Backend = &held{conn, decided}
+		o.Crash = func(p scanning.Point) error {
+			switch p {
+			case scanning.BeforeCommit:
+				begun++
+			case scanning.AfterCommit:
+				begun--
+			case scanning.BeforeDeadLetter:
+				if begun == 1 {
+					close(decided)
+				}
+			}
+			return nil
+		}
+	})
+	select {
+	case <-decided:
+	case <-time.After(within):
+		t.Fatal("the second record was not decided while the first was not stored")
+	}
+	await(t, conn, 1, s.sent)
+	check(t, conn, 1, s.sent)
 }
 
 // A worker that is stopped with a record it could not store leaves no snapshot
