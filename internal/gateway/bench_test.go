@@ -46,7 +46,7 @@ func BenchmarkMirror(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		m.define(id, intern(&s.Def), now)
+		m.define(id, m.intern(&s.Def), now)
 		m.view(id, code.New(s.Def).View(), 0)
 	}
 	perCode := float64(heap()-before) / codes
@@ -96,7 +96,7 @@ func BenchmarkScan(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	g.mirror.define(id, intern(&def), g.now())
+	g.mirror.define(id, g.mirror.intern(&def), g.now())
 	g.behind.Store(0)
 	text, err := ring.Seal(token.Picture{Code: id, Variant: 1})
 	if err != nil {

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,9 @@ const shards = 64
 type mirror struct {
 	shards [shards]shard
 	size   atomic.Int64
+
+	sharing sync.Mutex
+	shares  code.Shares
 }
 
 type shard struct {
@@ -128,7 +130,7 @@ func (m *mirror) restore(id token.CodeID, saved code.Saved, now time.Time, held 
 	defer s.mu.Unlock()
 	e := m.entry(s, id)
 	newer := e.def
-	e.def, e.state, e.heard, e.locks = intern(&def), view, view.revision, nil
+	e.def, e.state, e.heard, e.locks = m.intern(&def), view, view.revision, nil
 	if !held {
 		e.pending = 0
 	}
@@ -391,23 +393,10 @@ func (e *entry) blocked(who risk.Subject, now time.Time) (rule string, until tim
 }
 
 // defaultRules is shared by all the codes which have them: that is most.
-var defaultRules = risk.DefaultRules()
-
 // intern lets def share what most definitions have in common.
-func intern(def *code.Definition) *code.Definition {
-	if slices.Equal(def.Rules, defaultRules) {
-		def.Rules = defaultRules
-	}
-	if p, ok := code.ProfileByName(def.Profile); ok {
-		def.Profile = p.Name
-	}
-	switch def.Countdown {
-	case code.CountdownSliding:
-		def.Countdown = code.CountdownSliding
-	case code.CountdownFixed:
-		def.Countdown = code.CountdownFixed
-	case code.CountdownNone:
-		def.Countdown = code.CountdownNone
-	}
+func (m *mirror) intern(def *code.Definition) *code.Definition {
+	m.sharing.Lock()
+	defer m.sharing.Unlock()
+	m.shares.Definition(def)
 	return def
 }

@@ -146,7 +146,7 @@ func defaults(def *code.Definition, p code.Profile, names []string) {
 		def.Dedupe = 0
 	}
 	if want("rules") {
-		def.Rules = defaultRules
+		def.Rules = risk.DefaultRules()
 	}
 	if want("variants") {
 		def.Variants = nil

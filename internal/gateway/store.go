@@ -108,7 +108,7 @@ func (g *Gateway) take(s *stored) error {
 	if err != nil {
 		return fmt.Errorf("definition %q: %w", s.Def.ID, err)
 	}
-	if g.mirror.define(id, intern(&s.Def), g.now()) && g.caughtUp() {
+	if g.mirror.define(id, g.mirror.intern(&s.Def), g.now()) && g.caughtUp() {
 		g.outbox.add(s.Def.ID, s.Def.Revision, g.now())
 	}
 	return nil

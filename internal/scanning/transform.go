@@ -44,6 +44,7 @@ type Transform struct {
 	who        Identity
 
 	codes     map[string]*code.State
+	shares    code.Shares // of their definitions
 	seen      seen
 	producers map[string]uint64
 	totals    events.Totals
@@ -315,6 +316,7 @@ func wantSubject(typ string) string {
 // define takes a definition over. It reports false for one that is not newer
 // than what is known: a gateway has told it again.
 func (t *Transform) define(b *builder, m events.Message, idx int, e *events.Event, def *events.CodeData) bool {
+	t.shares.Definition(&def.Definition)
 	s := t.codes[e.Subject]
 	if s == nil {
 		s = code.New(def.Definition)

@@ -84,7 +84,10 @@ func RestoreTransform(s *events.Snapshot, partitions int, owner string, who Iden
 	return t, nil
 }
 
-func (t *Transform) restore(saved code.Saved) { t.codes[saved.Def.ID] = code.Restore(saved) }
+func (t *Transform) restore(saved code.Saved) {
+	t.shares.Definition(&saved.Def)
+	t.codes[saved.Def.ID] = code.Restore(saved)
+}
 
 // adopt takes over what a snapshot says, but for its codes.
 func (t *Transform) adopt(s *events.Snapshot) {
