@@ -64,6 +64,9 @@ func (g *Gateway) takeEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := g.crash.at(BeforeAnswer); err != nil {
+		return err
+	}
 	g.metrics.produced.Add(float64(len(list)))
 	return writeJSON(w, http.StatusAccepted, takenAnswer{Stored: len(list), Spooled: spooled})
 }

@@ -50,6 +50,8 @@ type Gateway struct {
 	commits []commitTimes  // by partition
 	behind  atomic.Int64   // feeds that are still catching up
 
+	crash   crash
+	atOnce  int                // definitions the log is told of at once
 	stop    context.CancelFunc // ends Run
 	stopped context.Context
 	running atomic.Bool
@@ -69,7 +71,7 @@ func New(o Options) (*Gateway, error) {
 		opts: o, log: o.Log, instance: ulid.MustNew(ulid.Timestamp(o.Now()), rand.Reader).String(), keyHash: sha256.Sum256([]byte(o.APIKey)),
 		visitors: o.Keyring.Visitors(), idKey: o.Keyring.Purpose("idempotency"),
 		printKey: o.Keyring.Purpose("request-fingerprint"), linkKey: o.Keyring.Purpose("renewal-link"),
-		mirror: newMirror(), alerts: newAlertRing(o.Limits.Alerts), done: make(chan struct{}),
+		mirror: newMirror(), alerts: newAlertRing(o.Limits.Alerts), done: make(chan struct{}), crash: o.Crash, atOnce: tellAtOnce,
 	}
 	g.opts.APIKey = ""
 	g.source = "huoma/gateway/" + g.instance
@@ -85,6 +87,7 @@ func New(o Options) (*Gateway, error) {
 		g.metrics.flushed(f)
 		g.admission.flushed(f.events, f.took, time.Now())
 	})
+	g.flusher.crash = o.Crash
 	if err := g.useSpool(o.Spool); err != nil {
 		return nil, err
 	}

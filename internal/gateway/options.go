@@ -86,6 +86,8 @@ type Options struct {
 	Log      *slog.Logger         // default: discard
 	Registry *prometheus.Registry // default: one of its own
 	Now      func() time.Time     // default time.Now
+
+	Crash func(Point) error // tests: an error stops the gateway dead at that point
 }
 
 // Limits bound what the gateway takes on. Zero fields get the defaults of

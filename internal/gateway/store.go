@@ -81,7 +81,16 @@ func (g *Gateway) tell(ctx context.Context, list ...*stored) error {
 		}
 		out = append(out, e)
 	}
+	if len(out) == 0 {
+		return nil
+	}
+	if err := g.crash.at(BeforeTell); err != nil {
+		return err
+	}
 	if err := g.flusher.store(ctx, out...); err != nil {
+		return err
+	}
+	if err := g.crash.at(AfterTell); err != nil {
 		return err
 	}
 	for _, s := range list {
@@ -242,7 +251,13 @@ func (g *Gateway) repair(ctx context.Context) error {
 		if s == nil {
 			continue
 		}
+		if err := g.crash.at(BeforeRepair); err != nil {
+			return err
+		}
 		if err := g.tell(ctx, s); err != nil {
+			return err
+		}
+		if err := g.crash.at(AfterRepair); err != nil {
 			return err
 		}
 		g.log.Info("told the log again of a definition it may have missed", "code", id, "revision", s.Def.Revision)
