@@ -544,9 +544,9 @@ func TestManifestThatCannotBeRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, 1)
-			s.commit(0, 6, 15)
+			s.commit(0, 6, 60)
 			if name == "amid a batch" {
-				s.dies("before close", 0, func() {})
+				s.dies("before close", 1, func() {}) // of the second batch
 			} else {
 				_, stop := s.start(s.ports())
 				s.arrived()
