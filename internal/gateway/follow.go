@@ -79,16 +79,18 @@ func (g *Gateway) again(ctx context.Context, what string, work func(context.Cont
 func (g *Gateway) followDefinitions(ctx context.Context) {
 	caughtUp := g.once()
 	g.again(ctx, "the definitions", func(ctx context.Context) error {
-		return g.opts.Backend.WatchDefinitions(ctx, func(id string, value []byte, _ uint64) error {
-			if len(value) == 0 {
+		return g.opts.Backend.WatchDefinitions(ctx, func(id string, value []byte, rev uint64) error {
+			if value == nil { // it was removed
+				g.damaged.remove(id)
 				return nil
 			}
-			s, err := parseStored(value)
+			s, err := parseStored(id, value)
 			if err == nil {
+				g.damaged.remove(id)
 				err = g.take(s)
 			}
 			if err != nil { // one that cannot be read must not hide the others
-				g.log.Error("definition passed over", "code", id, "err", err)
+				g.unreadable(id, rev, err)
 			}
 			return nil
 		}, caughtUp)

@@ -44,6 +44,7 @@ type Gateway struct {
 	mirror  *mirror
 	flusher *flusher
 	outbox  outbox
+	damaged damage
 	forged  forgedCounts
 	alerts  *alertRing
 	held    []atomic.Int64 // by partition, see mirror.admit
@@ -210,7 +211,8 @@ func (g *Gateway) keep(err error) {
 }
 
 // tick does what is due from time to time: counts of forged scans each
-// minute, and the repair of definitions the log was not told of.
+// minute, and the repair of definitions that are damaged, or that the log was not
+// told of.
 func (g *Gateway) tick(ctx context.Context) {
 	repairEvery := max(g.opts.Limits.RepairAfter/2, 10*time.Millisecond)
 	forged, repair := time.NewTicker(time.Minute), time.NewTicker(repairEvery)
@@ -225,6 +227,9 @@ func (g *Gateway) tick(ctx context.Context) {
 		case <-repair.C:
 			if !g.caughtUp() || !g.opts.Backend.Connected() || g.spooled().Records > 0 {
 				continue
+			}
+			if err := g.mend(ctx); err != nil && ctx.Err() == nil {
+				g.log.Warn("definitions that are damaged could not be made again, will retry", "err", err)
 			}
 			if err := g.repair(ctx); err != nil && ctx.Err() == nil {
 				g.log.Warn("definitions could not be told to the log again, will retry", "err", err)

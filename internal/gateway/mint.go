@@ -152,7 +152,7 @@ func (g *Gateway) create(ctx context.Context, s *stored) (*stored, error) {
 			return nil, g.unavailable(err)
 		case was == nil || s.Request == "":
 			return nil, problem(http.StatusConflict, "conflict", "the drawn id is taken: send it again")
-		case was.Request != s.Request:
+		case was.Request != "" && was.Request != s.Request: // one that was made again from the log does not know its request
 			return nil, problem(http.StatusUnprocessableEntity, "idempotency_key_reused", "the key was used with another body: use a new one").at("Idempotency-Key")
 		}
 		if err := g.crash.at(AfterFound); err != nil {

@@ -39,6 +39,12 @@ type DefinitionFeed interface {
 	WatchDefinitions(ctx context.Context, fn func(id string, value []byte, rev uint64) error, caughtUp func()) error
 }
 
+// History reads a partition's stored events again, from one sequence to
+// another, in order.
+type History interface {
+	Replay(ctx context.Context, partition int, from, to uint64, fn func(events.Message) error) error
+}
+
 // CommitFeed is what the scan workers decided, by partition. LoadSnapshot and
 // LastCommit return events.ErrNotFound when there is none yet; Commits follows
 // until ctx ends.
@@ -59,6 +65,7 @@ type Backend interface {
 	Definitions
 	DefinitionFeed
 	CommitFeed
+	History
 	AlertFeed
 	Connected() bool // must not block
 	MaxPayload() int // bytes of a message, headers included; 0: unknown
