@@ -169,12 +169,19 @@ func (g *Gateway) loadSnapshot(ctx context.Context, partition int) (step, seq ui
 	if errors.Is(err, events.ErrNotFound) {
 		return 0, 0, nil
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, events.ErrDamaged) {
 		return 0, 0, err
 	}
-	s, err := events.ReadSnapshot(bytes.NewReader(b))
-	if err != nil {
-		return 0, 0, err
+	var s *events.Snapshot
+	if err == nil {
+		s, err = events.ReadSnapshot(bytes.NewReader(b))
+	}
+	if err == nil && s.Partition != partition {
+		err = fmt.Errorf("it is of partition %d", s.Partition)
+	}
+	if err != nil { // the commit records say the same, if all of them are there
+		g.log.Error("a snapshot is not usable: every commit record is read instead; the scan worker will write another", "partition", partition, "err", err)
+		return 0, 0, nil
 	}
 	now := g.now()
 	for i := range s.Codes {

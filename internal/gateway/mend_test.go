@@ -1,12 +1,18 @@
 package gateway_test
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/gateway"
 	"github.com/huoma/huoma/internal/natsdev/natstest"
 )
@@ -128,4 +134,80 @@ func TestDefinitionThatNobodyCanMend(t *testing.T) {
 		t.Errorf("the newer definition is %s now: %v", got, err)
 	}
 	g.scan(c, "Accept: application/json").want(t, 503)
+}
+
+// A snapshot that is damaged or a newer program's: a gateway that starts says so and reads every commit record instead, and knows the same.
+func TestStartsWithoutItsSnapshot(t *testing.T) {
+	for name, change := range map[string]func(b []byte) []byte{
+		"cut":     func(b []byte) []byte { return b[:len(b)/2] },
+		"flipped": func(b []byte) []byte { b[len(b)/2] ^= 8; return b },
+		"empty":   func([]byte) []byte { return nil },
+		"newer": func([]byte) []byte {
+			b, _ := (&events.Snapshot{Version: events.SnapshotVersion + 1}).Marshal()
+			return b
+		},
+		"another partition's": func([]byte) []byte {
+			b, _ := (&events.Snapshot{Version: events.SnapshotVersion, Partition: 7}).Marshal()
+			return b
+		},
+		"a piece is gone": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := natstest.Start(t)
+			conn := connect(t, url, 2)
+			h := newGateway(t, conn)
+			stop := h.work()
+			locked := h.mint(`"targets":[{"url":"https://example.com/a"}],"rules":[{"id":"r","limit":2,"window":"30s","for":"1h"}]`)
+			capped := h.mint(`"max_scans":1,"targets":[{"url":"https://example.com/a"}]`)
+			cookie := "Cookie: " + strings.Split(h.scan(locked).header.Get("Set-Cookie"), ";")[0]
+			h.until("the visitor is locked", func() bool { return h.scan(locked, cookie).status == 429 })
+			h.scan(capped).want(t, 302)
+			h.until("the cap is used up", func() bool { return h.scan(capped).status == 410 })
+			stop() // with a snapshot of every partition
+			for p := range 2 {
+				b, err := conn.LoadSnapshot(t.Context(), p)
+				if errors.Is(err, events.ErrNotFound) {
+					continue
+				}
+				if err == nil && change != nil {
+					err = conn.SaveSnapshot(t.Context(), p, change(b))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if change == nil {
+				nc, err := nats.Connect(url)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+				js, err := jetstream.New(nc)
+				if err != nil {
+					t.Fatal(err)
+				}
+				st, err := js.Stream(t.Context(), "OBJ_"+events.BucketState)
+				if err == nil {
+					err = st.Purge(t.Context(), jetstream.WithPurgeSubject("$O."+events.BucketState+".C.>"))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			said := new(heard)
+			g := newGateway(t, conn, func(o *gateway.Options) { o.Log = slog.New(slog.NewTextHandler(said, nil)) })
+			if !said.has("a snapshot is not usable") || name == "newer" && !said.has("upgrade") {
+				t.Error("nothing was said")
+			}
+			g.scan(locked, cookie).want(t, 429)
+			g.scan(locked).want(t, 302)
+			g.scan(capped).want(t, 410)
+			for _, c := range []map[string]any{locked, capped} {
+				if a, b := fmt.Sprint(h.stats(c)["counts"]), fmt.Sprint(g.stats(c)["counts"]); a != b {
+					t.Errorf("stats differ: %s and %s", a, b)
+				}
+			}
+		})
+	}
 }

@@ -46,7 +46,8 @@ type History interface {
 }
 
 // CommitFeed is what the scan workers decided, by partition. LoadSnapshot and
-// LastCommit return events.ErrNotFound when there is none yet; Commits follows
+// LastCommit return events.ErrNotFound when there is none yet, and LoadSnapshot
+// events.ErrDamaged when what is stored is not what was; Commits follows
 // until ctx ends.
 type CommitFeed interface {
 	LoadSnapshot(ctx context.Context, partition int) ([]byte, error)

@@ -335,10 +335,13 @@ func (o *owner) load(ctx context.Context) (t *Transform, commitSeq uint64, err e
 	switch {
 	case errors.Is(err, events.ErrNotFound):
 		return NewTransform(o.partition, o.partitions, o.instance, o.who), 0, nil
-	case err != nil:
+	case err != nil && !errors.Is(err, events.ErrDamaged):
 		return nil, 0, fmt.Errorf("load snapshot: %w", err)
 	}
-	snap, err := events.ReadSnapshot(bytes.NewReader(raw))
+	var snap *events.Snapshot
+	if err == nil {
+		snap, err = events.ReadSnapshot(bytes.NewReader(raw))
+	}
 	if err == nil && snap.Partition != o.partition {
 		err = fmt.Errorf("it is of partition %d", snap.Partition)
 	}
