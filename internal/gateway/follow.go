@@ -38,6 +38,7 @@ func (g *Gateway) once() func() {
 		said = true
 		if g.behind.Add(-1) == 0 {
 			g.findUnheard()
+			g.findLost()
 			g.log.Info("caught up with the log", "codes", g.mirror.size.Load())
 		}
 	}
@@ -52,6 +53,15 @@ func (g *Gateway) findUnheard() {
 			g.outbox.add(def.ID, def.Revision, now)
 		}
 	})
+}
+
+// findLost has definitions made again that the bucket has lost: NATS starts
+// without what it cannot read of its files, and tells nobody. One that somebody
+// removed has left a mark there, and is none of them.
+func (g *Gateway) findLost() {
+	for _, id := range g.mirror.lost() {
+		g.damaged.add(id.String(), 0) // perhaps: it may be on its way
+	}
 }
 
 // again calls work until ctx ends, with a pause that grows to 5 s after failures.
@@ -80,6 +90,9 @@ func (g *Gateway) followDefinitions(ctx context.Context) {
 	caughtUp := g.once()
 	g.again(ctx, "the definitions", func(ctx context.Context) error {
 		return g.opts.Backend.WatchDefinitions(ctx, func(id string, value []byte, rev uint64) error {
+			if c, err := token.ParseCodeID(id); err == nil {
+				g.mirror.keep(c)
+			}
 			if value == nil { // it was removed
 				g.damaged.remove(id)
 				return nil

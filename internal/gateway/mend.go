@@ -16,7 +16,7 @@ import (
 // errDamaged is a definition in the bucket that nobody has written like that.
 var errDamaged = errors.New("the definition is damaged")
 
-// damage is which definitions of the bucket cannot be read, with their revisions there. They are made again from the log, which has been told
+// damage is which definitions of the bucket cannot be read, with their revisions there (0: it is not there). They are made again from the log, which has been told
 // of every change that was answered.
 type damage struct {
 	mu  sync.Mutex
@@ -64,6 +64,24 @@ func (g *Gateway) mend(ctx context.Context) error {
 	if len(list) == 0 {
 		return nil
 	}
+	for id, rev := range list {
+		if rev != 0 {
+			continue
+		}
+		_, _, err := g.opts.Backend.Definition(ctx, id)
+		switch {
+		case err == nil: // it was on its way
+			g.damaged.remove(id)
+			delete(list, id)
+		case errors.Is(err, events.ErrNotFound):
+			g.log.Error("the bucket has lost a definition: it will be made again from the log; look at the disks of NATS", "code", id)
+		default:
+			return fmt.Errorf("look for a definition: %w", err)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
 	found := make(map[string]*stored)
 	partitions := make(map[int][]string)
 	for id := range list {
@@ -101,10 +119,14 @@ func (g *Gateway) mend(ctx context.Context) error {
 			return err
 		}
 		err = g.ask(ctx, g.opts.Limits.Store, func(ctx context.Context) error {
+			if rev == 0 {
+				_, err := g.opts.Backend.CreateDefinition(ctx, id, b)
+				return err
+			}
 			_, err := g.opts.Backend.UpdateDefinition(ctx, id, b, rev)
 			return err
 		})
-		if err != nil && !errors.Is(err, events.ErrConflict) { // another gateway may have been quicker
+		if err != nil && !errors.Is(err, events.ErrConflict) && !errors.Is(err, events.ErrExists) { // another gateway may have been quicker
 			return fmt.Errorf("store a definition again that was damaged: %w", err)
 		}
 		g.damaged.remove(id)

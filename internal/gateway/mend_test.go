@@ -211,3 +211,62 @@ func TestStartsWithoutItsSnapshot(t *testing.T) {
 		})
 	}
 }
+
+// NATS has lost a definition from its files and started without it: a gateway that starts finds that out from what the scan worker knows. One that
+// somebody has removed stays removed.
+func TestLostDefinition(t *testing.T) {
+	url := natstest.Start(t)
+	conn := connect(t, url, 2)
+	h := newGateway(t, conn)
+	h.work()
+	lost, removed := h.mint(""), h.mint("")
+	h.until("the worker has heard", func() bool { return h.gate.Outbox() == 0 })
+	id := lost["id"].(string)
+	whole, _, err := conn.Definition(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := js.Stream(t.Context(), "KV_"+events.BucketCodes)
+	if err == nil {
+		err = st.Purge(t.Context(), jetstream.WithPurgeSubject("$KV."+events.BucketCodes+"."+id))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), events.BucketCodes)
+	if err == nil {
+		err = kv.Delete(t.Context(), removed["id"].(string))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := new(heard)
+	g := newGateway(t, conn, func(o *gateway.Options) {
+		o.Limits.RepairAfter = 20 * time.Millisecond
+		o.Log = slog.New(slog.NewTextHandler(said, nil))
+	})
+	g.until("it is made again", func() bool { return said.has("was made again from the log") })
+	if got, _, err := conn.Definition(t.Context(), id); err != nil || string(got) != string(whole) {
+		t.Errorf("the definition is\n%s\nand was\n%s: %v", got, whole, err)
+	}
+	if !said.has("the bucket has lost a definition") {
+		t.Error("nothing was said")
+	}
+	g.scan(lost).want(t, 302)
+	g.admin("PATCH", "/v1/codes/"+id, `{"name":"x"}`).want(t, 200)
+	if _, _, err := conn.Definition(t.Context(), removed["id"].(string)); !errors.Is(err, events.ErrNotFound) {
+		t.Errorf("what was removed: %v", err)
+	}
+	if g.metric("definitions_mended_total") != 1 {
+		t.Error("another was made again too")
+	}
+}
