@@ -126,9 +126,9 @@ func TestBrokerAway(t *testing.T) {
 	note("x", h.scan(c, cookie).want(t, 302))
 	note("x", h.scan(c, cookie).want(t, 302))
 	h.scan(locked, cookie).want(t, 429)
-	note("", h.scan(locked).want(t, 302))
-	note("", h.scan(capped).want(t, 302))
-	note("", h.scan(capped).want(t, 302))
+	note("locked", h.scan(locked).want(t, 302))
+	note("capped", h.scan(capped).want(t, 302))
+	note("capped", h.scan(capped).want(t, 302))
 	later.Store(int64(time.Minute)) // longer than scans are waited for that are not in the spool
 	if a := h.scan(capped).want(t, 410); a.header.Get("Huoma-Verdict") != "capped" {
 		t.Errorf("beyond the cap: %v", a.header)
