@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -44,6 +45,7 @@ type site struct {
 	last  []uint64         // newest commit's sequence, by partition
 	sums  []*events.Commit // newest commit, by partition
 	amid  atomic.Int64     // inserts that a test ended between two tables
+	said  lockedText       // by the workers
 }
 
 func newSite(t *testing.T, partitions int) *site {
@@ -115,7 +117,7 @@ func (s *site) ports() analytics.Options {
 		Partitions: len(s.gens), Manifests: s.conn, Dead: s.conn, Warehouse: s.store,
 		Claim:   func(ctx context.Context, p int) (analytics.Claim, error) { return s.conn.ClaimCommits(ctx, p) },
 		Policy:  analytics.Policy{Age: 20 * time.Millisecond},
-		Log:     slog.New(slog.NewTextHandler(s.t.Output(), nil)),
+		Log:     slog.New(slog.NewTextHandler(io.MultiWriter(s.t.Output(), &s.said), nil)),
 		Backoff: [2]time.Duration{5 * time.Millisecond, 200 * time.Millisecond},
 	}
 }
@@ -530,4 +532,104 @@ func TestReconcileWhileWorking(t *testing.T) {
 	close(done)
 	wg.Wait()
 	s.exact()
+}
+
+// A manifest that is a newer program's is left alone; one that is damaged or lost is made again from the log and the tables, also when the
+// worker dies over it, and nothing is there twice.
+func TestManifestThatCannotBeRead(t *testing.T) {
+	for name, value := range map[string]string{
+		"newer": `{"v":2,"partition":[0],"first_seq":"1"}`, "cut": `{"v":1,"partition":0,"first`, "empty": "{}", "no JSON": "\x00\x00\x00", "of another partition": `{"v":1,"partition":7,"first_seq":1,"last_seq":1,"commits":1,"token":"x"}`,
+		"lost": "", "amid a batch": `{"v":1,"part`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, 1)
+			s.commit(0, 6, 60)
+			if name == "amid a batch" {
+				s.dies("before close", 1, func() {}) // of the second batch
+			} else {
+				_, stop := s.start(s.ports())
+				s.arrived()
+				stop()
+			}
+			_, rev, err := s.conn.Manifest(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "lost" {
+				nc, err := nats.Connect(s.url)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+				js, err := jetstream.New(nc)
+				if err != nil {
+					t.Fatal(err)
+				}
+				kv, err := js.KeyValue(t.Context(), natsjs.BucketAnalytics)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := kv.Purge(t.Context(), "manifest.0"); err != nil {
+					t.Fatal(err)
+				}
+			} else if _, err = s.conn.PutManifest(t.Context(), 0, []byte(value), rev); err != nil {
+				t.Fatal(err)
+			}
+			s.commit(0, 3, 15)
+			o := s.ports()
+			if name == "newer" {
+				w, _ := s.start(o)
+				s.eventually("the worker says what it waits for", func() bool { err := w.Ready(); return err != nil && strings.Contains(err.Error(), "upgrade") })
+				if n := s.number("(SELECT max(step) FROM commits)"); n != 6 {
+					t.Errorf("at step %d, want 6", n)
+				}
+				if left, _, err := s.conn.Manifest(t.Context(), 0); err != nil || string(left) != value {
+					t.Errorf("the manifest is %q now, %v", left, err)
+				}
+				return
+			}
+			for _, point := range []string{"after manifest", "before close", "after close"} { // the log is longer than one batch
+				s.dies(point, 0, func() {})
+			}
+			if name != "lost" {
+				if !s.said.has("a manifest is damaged") {
+					t.Error("nothing was said")
+				}
+				value, rev, err := s.conn.Manifest(t.Context(), 0)
+				if err != nil || !strings.Contains(string(value), `"compare":true`) {
+					t.Fatalf("the manifest %d is %s: %v", rev, value, err)
+				}
+			}
+			s.start(o)
+			s.arrived()
+			s.exact()
+			s.commit(0, 2, 15)
+			s.arrived()
+			s.eventually("it trusts its manifest again", func() bool {
+				value, _, err := s.conn.Manifest(t.Context(), 0)
+				return err == nil && !strings.Contains(string(value), "compare") && strings.Contains(string(value), `"open":false`)
+			})
+			s.exact()
+			s.asNeverStopped()
+		})
+	}
+}
+
+// lockedText is a log that is read while it is written.
+type lockedText struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedText) has(words string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.b.String(), words)
 }

@@ -1,6 +1,7 @@
 package analytics
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,7 +22,13 @@ type manifest struct {
 	Token     string    `json:"token"`
 	At        time.Time `json:"at"` // the rows' ingested_at
 	Open      bool      `json:"open"`
+
+	// What is stored of the batch is not known from a manifest before it: the tables are looked at before rows are inserted.
+	Compare bool `json:"compare,omitzero"`
 }
+
+// errDamaged is a manifest that nobody has written like that.
+var errDamaged = errors.New("it is damaged")
 
 func (m manifest) marshal() ([]byte, error) {
 	b, err := json.Marshal(m, json.Deterministic(true))
@@ -31,13 +38,22 @@ func (m manifest) marshal() ([]byte, error) {
 	return b, nil
 }
 
-func readManifest(b []byte) (manifest, error) {
-	var m manifest
-	if err := json.Unmarshal(b, &m); err != nil {
-		return m, fmt.Errorf("read a manifest: %w", err)
+// readManifest reads a partition's. The error is errDamaged, or that of a newer program's, which is not to be touched.
+func readManifest(b []byte, partition int) (m manifest, err error) {
+	var v struct {
+		Version int `json:"v"`
 	}
-	if m.Version != manifestVersion {
-		return m, fmt.Errorf("the manifest of partition %d has version %d, this program reads %d: upgrade it", m.Partition, m.Version, manifestVersion)
+	if err := json.Unmarshal(b, &v); err != nil {
+		return m, fmt.Errorf("read the manifest of partition %d: %w: %w", partition, errDamaged, err)
+	}
+	if v.Version > manifestVersion {
+		return m, fmt.Errorf("the manifest of partition %d has version %d, this program reads %d: upgrade it", partition, v.Version, manifestVersion)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("read the manifest of partition %d: %w: %w", partition, errDamaged, err)
+	}
+	if m.Version != manifestVersion || m.Partition != partition || m.FirstSeq == 0 || m.LastSeq < m.FirstSeq || m.Commits < 1 || m.Token == "" {
+		return m, fmt.Errorf("read the manifest of partition %d: %w", partition, errDamaged)
 	}
 	return m, nil
 }

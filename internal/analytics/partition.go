@@ -33,6 +33,7 @@ type partition struct {
 	rev      uint64 // of the manifest; the flight's while there is one
 	lastStep uint64 // newest step in the warehouse or in hand; 0: unknown
 	replay   *manifest
+	compare  bool // what the warehouse has of the next batch is not known
 	batch    batch
 	flight   *flight // the batch before, being inserted while this one is read
 }
@@ -146,19 +147,26 @@ func (p *partition) clear() {
 // recover establishes where the partition stands and rewinds the claim to the first record wanted.
 func (p *partition) recover(ctx context.Context, claim Claim) error {
 	p.clear()
-	p.rev, p.lastStep = 0, 0
+	p.rev, p.lastStep, p.compare = 0, 0, false
 	from := uint64(1)
 	value, rev, err := p.w.o.Manifests.Manifest(ctx, p.n)
 	switch {
 	case errors.Is(err, events.ErrNotFound):
+		p.compare = true // a new partition, or one whose manifest is lost
 	case err != nil:
 		return fmt.Errorf("read the manifest of partition %d: %w", p.n, err)
 	default:
-		m, err := readManifest(value)
+		m, err := readManifest(value, p.n)
+		p.rev = rev
+		if errors.Is(err, errDamaged) {
+			p.log.Error("a manifest is damaged: the log is read from its beginning and compared with the warehouse, and another manifest is written; nothing has to be done, but look at the disks of NATS", "err", err)
+			p.compare = true
+			break
+		}
 		if err != nil {
 			return err
 		}
-		p.rev = rev
+		p.compare = m.Compare
 		if m.Open {
 			p.replay, from = &m, m.FirstSeq
 			p.log.Info("replaying an open batch", "first_step", m.FirstStep, "last_step", m.LastStep)
@@ -250,11 +258,11 @@ func (p *partition) bury(ctx context.Context, list []events.DeadLetter) error {
 // finishReplay inserts the open manifest's range under its token.
 func (p *partition) finishReplay(ctx context.Context, claim Claim) error {
 	m := *p.replay
-	partial := len(p.batch.commits) != m.Commits
-	if partial {
+	lost := len(p.batch.commits) != m.Commits
+	if lost {
 		p.log.Error("the log no longer has all of an open batch: what it has is compared with the warehouse", "had", m.Commits, "has", len(p.batch.commits))
 	}
-	p.launch(ctx, m, events.Batch{Partition: p.n, Token: m.Token, At: m.At, Commits: p.batch.commits, Replayed: true, Partial: partial}, ReasonReplay)
+	p.launch(ctx, m, events.Batch{Partition: p.n, Token: m.Token, At: m.At, Commits: p.batch.commits, Replayed: true, Partial: lost || m.Compare}, ReasonReplay)
 	p.replay = nil
 	return p.land(ctx, claim)
 }
@@ -273,11 +281,12 @@ func (p *partition) flush(ctx context.Context, claim Claim, why Reason) error {
 	m := manifest{
 		Version: manifestVersion, Partition: p.n, FirstSeq: first.Seq, LastSeq: last.Seq, FirstStep: first.Commit.Step, LastStep: last.Commit.Step,
 		Commits: len(list), Token: tokenFor(p.n, first.Seq, last.Seq, at), At: at, Open: true,
+		Compare: p.compare,
 	}
 	if err := p.put(ctx, m); err != nil {
 		return err
 	}
-	p.launch(ctx, m, events.Batch{Partition: p.n, Token: m.Token, At: m.At, Commits: list}, why)
+	p.launch(ctx, m, events.Batch{Partition: p.n, Token: m.Token, At: m.At, Commits: list, Replayed: m.Compare, Partial: m.Compare}, why)
 	return nil
 }
 
@@ -343,6 +352,7 @@ func (p *partition) land(ctx context.Context, claim Claim) error {
 	if f.err != nil {
 		return f.err
 	}
+	p.compare = p.compare && f.done.Skipped > 0
 	if err := claim.Ack(ctx, f.m.LastSeq); err != nil {
 		return fmt.Errorf("acknowledge partition %d up to %d: %w", p.n, f.m.LastSeq, err)
 	}
@@ -373,6 +383,9 @@ func (p *partition) store(ctx context.Context, m manifest, b events.Batch) (even
 		return done, err
 	}
 	m.Open = false
+	if done.Skipped == 0 { // rows are stored in the order of the log: none of what follows is there
+		m.Compare = false
+	}
 	return done, p.put(ctx, m)
 }
 

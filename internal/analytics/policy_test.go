@@ -1,6 +1,8 @@
 package analytics
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -39,13 +41,32 @@ func TestManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := readManifest(b); err != nil || got != m {
+	if got, err := readManifest(b, 3); err != nil || got != m {
 		t.Errorf("read back %+v, %v; want %+v", got, err, m)
 	}
 	m.Version++
 	b, _ = m.marshal()
-	if _, err := readManifest(b); err == nil {
-		t.Error("a newer manifest was read")
+	if _, err := readManifest(b, 3); err == nil || errors.Is(err, errDamaged) || !strings.Contains(err.Error(), "upgrade") {
+		t.Errorf("a newer manifest: %v", err)
+	}
+	if _, err := readManifest([]byte(`{"v":2,"partition":"three","token":7}`), 3); err == nil || errors.Is(err, errDamaged) {
+		t.Errorf("a newer one whose fields are others: %v", err)
+	}
+	m.Version--
+	for name, change := range map[string]func(m *manifest){
+		"version":   func(m *manifest) { m.Version = 0 },
+		"partition": func(m *manifest) { m.Partition = 2 },
+		"range":     func(m *manifest) { m.LastSeq = 9 },
+		"no range":  func(m *manifest) { m.FirstSeq = 0 },
+		"no token":  func(m *manifest) { m.Token = "" },
+		"empty":     func(m *manifest) { m.Commits = 0 },
+	} {
+		bad := m
+		change(&bad)
+		b, _ := bad.marshal()
+		if _, err := readManifest(b, 3); !errors.Is(err, errDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	if tokenFor(3, 10, 30, at) == tokenFor(3, 10, 30, at.Add(time.Millisecond)) {
 		t.Error("the same range at another time has the same token")

@@ -29,10 +29,12 @@ type Injected struct {
 	Observed string        `json:"observed,omitempty"`
 	Error    string        `json:"error,omitempty"` // why it could not be injected
 
-	// For a lost leader: how long until there was another, a publish to NATS was acknowledged, and a write through a gateway was.
+	// For a lost leader: how long until there was another, a publish to NATS was acknowledged, every gateway had taken an event, and had
+	// answered a scan.
 	Elected time.Duration `json:"elected,omitempty"`
 	Publish time.Duration `json:"publish_resumed,omitempty"`
 	Write   time.Duration `json:"write_resumed,omitempty"`
+	Scan    time.Duration `json:"scan_resumed,omitempty"`
 }
 
 // injector does what the plan says.
@@ -336,9 +338,10 @@ func (j *injector) leader(ctx context.Context, f plan.Fault, d *Injected) error 
 	at := time.Now()
 	var both sync.WaitGroup
 	both.Go(func() { d.Elected = j.probe.elected(ctx, at, f.To, name) })
-	d.Publish, d.Write = j.probe.resumed(ctx, at)
+	r := j.probe.resumed(ctx, at)
 	both.Wait()
-	d.Observed = fmt.Sprintf("%s led; another led after %s; publishing resumed after %s, gateways' writes after %s; ", name, d.Elected.Round(time.Millisecond), d.Publish.Round(time.Millisecond), d.Write.Round(time.Millisecond))
+	d.Publish, d.Write, d.Scan = r.publish, r.write, r.scan
+	d.Observed = fmt.Sprintf("%s led; another led after %s; %s; ", name, d.Elected.Round(time.Millisecond), r)
 	wait(ctx, f.For-time.Since(at))
 	return j.again(ctx, p, d)
 }
@@ -359,8 +362,8 @@ func (j *injector) minority(ctx context.Context, f plan.Fault, d *Injected) erro
 	}
 	// A client that stays with the minority resumes when that is over.
 	var measured sync.WaitGroup
-	var publish, write time.Duration
-	measured.Go(func() { publish, write = j.probe.resumed(ctx, at) })
+	var r resumption
+	measured.Go(func() { r = j.probe.resumed(ctx, at) })
 	wait(ctx, f.For)
 	cut := -before
 	for _, k := range j.in.Routes {
@@ -372,7 +375,7 @@ func (j *injector) minority(ctx context.Context, f plan.Fault, d *Injected) erro
 	if cut == 0 {
 		return errors.New("no route was there to be cut")
 	}
-	d.Observed = fmt.Sprintf("%d routes cut; publishing resumed after %s, gateways' writes after %s", cut, publish.Round(time.Millisecond), write.Round(time.Millisecond))
+	d.Observed = fmt.Sprintf("%d routes cut; %s", cut, r)
 	return nil
 }
 
@@ -395,8 +398,7 @@ func (j *injector) majority(ctx context.Context, f plan.Fault, d *Injected) erro
 			return err
 		}
 	}
-	publish, write := j.probe.resumed(ctx, time.Now())
-	d.Observed = fmt.Sprintf("started again, publishing resumed after %s, gateways' writes after %s", publish.Round(time.Millisecond), write.Round(time.Millisecond))
+	d.Observed = fmt.Sprintf("started again, %s", j.probe.resumed(ctx, time.Now()))
 	return nil
 }
 

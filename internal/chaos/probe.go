@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,14 +22,15 @@ import (
 // whether writes are taken.
 type probe struct {
 	in   *procs.Installation
-	code string // a code to write events of
+	code string                                          // a code to write events of
+	scan func(ctx context.Context, gateway string) error // scans it once, and notes what came of it
 	nc   *nats.Conn
 	js   jetstream.JetStream
 	http *http.Client
 	n    atomic.Int64
 }
 
-func newProbe(in *procs.Installation, code string) (*probe, error) {
+func newProbe(in *procs.Installation, code string, scan func(ctx context.Context, gateway string) error) (*probe, error) {
 	nc, err := nats.Connect(in.NATS, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.RetryOnFailedConnect(true), nats.Timeout(time.Second),
 		nats.Name("chaos probe"), nats.DontRandomize(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
@@ -39,7 +41,7 @@ func newProbe(in *procs.Installation, code string) (*probe, error) {
 		nc.Close()
 		return nil, err
 	}
-	return &probe{in: in, code: code, nc: nc, js: js, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}}, nil
+	return &probe{in: in, code: code, scan: scan, nc: nc, js: js, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}}, nil
 }
 
 func (p *probe) close() { p.nc.Close() }
@@ -81,15 +83,30 @@ func (p *probe) elected(ctx context.Context, at time.Time, stream, was string) t
 // resumeWithin is how long resumed waits for a write at all.
 const resumeWithin = time.Minute
 
-// resumed returns how long after at a publish to NATS and a write through any
-// gateway was acknowledged; resumeWithin when none was. A write is tried every
-// 100 ms, and each may take its time: it counts when its answer comes.
-func (p *probe) resumed(ctx context.Context, at time.Time) (publish, write time.Duration) {
-	var both sync.WaitGroup
-	both.Go(func() { publish = p.first(ctx, at, p.publish) })
-	both.Go(func() { write = p.first(ctx, at, p.write) })
-	both.Wait()
-	return publish, write
+// resumption is how long after something writes were acknowledged again; resumeWithin for those that were not.
+type resumption struct {
+	publish time.Duration // a publish to NATS
+	write   time.Duration // POST /v1/events, by every gateway
+	scan    time.Duration // a scan, by every gateway
+}
+
+func (r resumption) String() string {
+	return fmt.Sprintf("publishing resumed after %s, events through every gateway after %s, scans after %s", r.publish.Round(time.Millisecond), r.write.Round(time.Millisecond), r.scan.Round(time.Millisecond))
+}
+
+// resumed measures from at on. A write is tried every 100 ms, and each may take its time: it counts when its answer comes.
+func (p *probe) resumed(ctx context.Context, at time.Time) resumption {
+	r := resumption{}
+	writes, scans := make([]time.Duration, len(p.in.Gateways)), make([]time.Duration, len(p.in.Gateways))
+	var all sync.WaitGroup
+	all.Go(func() { r.publish = p.first(ctx, at, p.publish) })
+	for i, g := range p.in.Gateways {
+		all.Go(func() { writes[i] = p.first(ctx, at, func(ctx context.Context) error { return p.write(ctx, g) }) })
+		all.Go(func() { scans[i] = p.first(ctx, at, func(ctx context.Context) error { return p.scan(ctx, g) }) })
+	}
+	all.Wait()
+	r.write, r.scan = slices.Max(writes), slices.Max(scans)
+	return r
 }
 
 func (p *probe) first(ctx context.Context, at time.Time, try func(context.Context) error) time.Duration {
@@ -136,36 +153,24 @@ func (p *probe) publish(ctx context.Context) error {
 	return err
 }
 
-// write posts an event to every gateway and is done when one has taken it.
-func (p *probe) write(ctx context.Context) error {
-	errs := make(chan error, len(p.in.Gateways))
-	for _, g := range p.in.Gateways {
-		go func() {
-			_, b := p.event()
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, g+"/v1/events", bytes.NewReader(b))
-			if err != nil {
-				errs <- err
-				return
-			}
-			req.Header.Set("Authorization", "Bearer "+p.in.APIKey)
-			req.Header.Set("Content-Type", "application/cloudevents+json")
-			resp, err := p.http.Do(req)
-			if err == nil {
-				resp.Body.Close()
-				if resp.StatusCode != http.StatusAccepted {
-					err = fmt.Errorf("%d", resp.StatusCode)
-				}
-			}
-			errs <- err
-		}()
+// write posts an event to a gateway.
+func (p *probe) write(ctx context.Context, gateway string) error {
+	_, b := p.event()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, gateway+"/v1/events", bytes.NewReader(b))
+	if err != nil {
+		return err
 	}
-	var err error
-	for range p.in.Gateways {
-		if err = <-errs; err == nil {
-			return nil
-		}
+	req.Header.Set("Authorization", "Bearer "+p.in.APIKey)
+	req.Header.Set("Content-Type", "application/cloudevents+json")
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return err
 	}
-	return err
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		return fmt.Errorf("%d", resp.StatusCode)
+	}
+	return nil
 }
 
 // writable waits until a publish is acknowledged.

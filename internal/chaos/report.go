@@ -26,18 +26,27 @@ type Report struct {
 	Again    string         `json:"again"`    // the command that does the same
 }
 
-// leaderBound is within what writes have to resume when a leader is lost.
+// leaderBound is within what every gateway has to take events and answer scans again when a leader is lost. NATS itself needs longer to
+// elect another; gateways have a spool.
 const leaderBound = 5 * time.Second
 
 // judge writes down what makes the run red: faults that were not injected,
-// checks that differ, and, where bound says so, writes that came back late.
-func (r *Report) judge(bound bool) {
+// checks that differ, and gateways that came back late.
+func (r *Report) judge() {
 	for _, d := range r.Faults {
 		if d.Error != "" {
 			r.Failures = append(r.Failures, fmt.Sprintf("fault %d (%s %s) could not be injected: %s", d.N, d.Kind, d.Target, d.Error))
 		}
-		if bound && d.Kind == plan.Leader && d.Write > leaderBound {
-			r.Failures = append(r.Failures, fmt.Sprintf("fault %d: writes resumed %s after the leader was lost, want at most %s", d.N, d.Write.Round(time.Millisecond), leaderBound))
+		if d.Kind != plan.Leader {
+			continue
+		}
+		for _, w := range []struct {
+			what string
+			took time.Duration
+		}{{"events", d.Write}, {"scans", d.Scan}} {
+			if w.took > leaderBound {
+				r.Failures = append(r.Failures, fmt.Sprintf("fault %d: %s resumed %s after the leader was lost, want at most %s", d.N, w.what, w.took.Round(time.Millisecond), leaderBound))
+			}
 		}
 	}
 	if got, want := len(r.Faults), len(r.Plan.Faults); got != want {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/huoma/huoma/internal/chembed/chtest"
+	"github.com/huoma/huoma/internal/cli/client"
 	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/importing"
 	"github.com/huoma/huoma/internal/importing/importtest"
@@ -377,6 +380,113 @@ func TestImportDiesAndComesBackLater(t *testing.T) {
 	eventually(t, "all is decided", func() bool { return in.totals(t).Scans == want })
 	if got := in.totals(t); got.Repeated != 0 {
 		t.Errorf("decided: %+v", got)
+	}
+}
+
+// tornLedger is the ledger in NATS for an import that may die within a call to it: when a part of an announcement is written, or when the answer
+// is on its way.
+type tornLedger struct {
+	importLog
+	at func(importing.Point) error
+}
+
+// The points within the calls, beside those of the import itself.
+const (
+	amidAnnounce    importing.Point = "amid-announce" // some days are announced, the others not
+	announcedUnsaid importing.Point = "announced-unsaid"
+	closedUnsaid    importing.Point = "closed-unsaid"
+)
+
+func (l tornLedger) Announce(ctx context.Context, after uint64, list []events.ImportEntry) (uint64, error) {
+	if err := l.at(amidAnnounce); err != nil {
+		_, _ = l.importLog.Announce(ctx, after, list[:(len(list)+1)/2])
+		return 0, err
+	}
+	last, err := l.importLog.Announce(ctx, after, list)
+	if err := l.at(announcedUnsaid); err != nil {
+		return 0, err
+	}
+	return last, err
+}
+
+func (l tornLedger) Close(ctx context.Context, e events.ImportEntry) (uint64, error) {
+	seq, err := l.importLog.Close(ctx, e)
+	if err := l.at(closedUnsaid); err != nil {
+		return 0, err
+	}
+	return seq, err
+}
+
+// Between any two effects an import may die, early and late, and the next one at another place; whoever ends it ends it for all. Against a real
+// ledger, gateway and scan worker every record is counted once, also when it is imported again.
+func TestImportDiesAnywhere(t *testing.T) {
+	in := install(t)
+	ids, _ := in.mints(t, 2)
+	im, err := in.conn.Imports(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl, err := client.New(in.gateway, testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := errors.New("dead")
+	const n = 300
+	runs, want := 0, int64(0)
+	// run imports a text and dies at the nth passage of a point; nothing of it has an effect any more then.
+	run := func(text string, point importing.Point, nth int) (importing.Summary, error) {
+		t.Helper()
+		var mu sync.Mutex
+		passes, died := 0, false
+		at := func(p importing.Point) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if p == point {
+				if passes++; passes == nth {
+					died = true
+				}
+			}
+			if died {
+				return dead
+			}
+			return nil
+		}
+		runs++
+		s, err := importing.Run(t.Context(), importing.Options{
+			Mapping: importing.DefaultMapping(importing.JSONL), Gateway: &importGateway{c: cl}, Log: tornLedger{importLog{im}, at}, Run: fmt.Sprint("run-", runs), ChunkSize: 60, Crash: at,
+			Inputs: []importing.Input{{Name: "x", Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}},
+		})
+		if died != errors.Is(err, dead) {
+			t.Fatalf("%s, passage %d: ended with %v", point, nth, err)
+		}
+		return s, err
+	}
+	points := append(slices.Clone(importing.Points), amidAnnounce, announcedUnsaid, closedUnsaid)
+	for i, point := range points {
+		for _, nth := range []int{1, 2, 5} {
+			var b strings.Builder
+			for k := range n { // over six days, so that an announcement is several entries
+				at := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(k%6)*24*time.Hour + time.Duration(k)*time.Second)
+				fmt.Fprintf(&b, `{"code":%q,"time":%q,"visitor":"v%d-%d-%d"}`+"\n", ids[k%2], at.Format(time.RFC3339), i, nth, k)
+			}
+			text := b.String()
+			if _, err := run(text, point, nth); err == nil {
+				t.Fatalf("%s is not passed %d times", point, nth)
+			}
+			_, _ = run(text, points[(i+nth)%len(points)], 1) // which may have nothing left to do
+			_, _ = run(text, points[(i+2*nth)%len(points)], 2)
+			if s, err := run(text, "", 0); err != nil || s.Imported+s.Already != n || s.Bad+s.Skipped != 0 {
+				t.Fatalf("%s, passage %d, at last: %+v, %v", point, nth, s, err)
+			}
+			if s, err := run(text, "", 0); err != nil || s.Already != n || s.Imported != 0 {
+				t.Errorf("%s, passage %d, once more: %+v, %v", point, nth, s, err)
+			}
+			want += n
+			eventually(t, fmt.Sprintf("all is decided after %s, passage %d", point, nth), func() bool { return in.totals(t).Scans >= want })
+			if got := in.totals(t); got.Scans != want || got.Dead != 0 {
+				t.Fatalf("%s, passage %d: %+v, want %d scans", point, nth, got, want)
+			}
+		}
 	}
 }
 

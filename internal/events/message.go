@@ -8,6 +8,7 @@ import (
 // What an adapter's calls may come to, whatever the technology behind.
 var (
 	ErrNotFound = errors.New("not found")
+	ErrDamaged  = errors.New("what is stored is damaged")
 	ErrExists   = errors.New("exists already")
 	ErrConflict = errors.New("was changed by somebody else meanwhile")
 	ErrFenced   = errors.New("another owner has committed for this partition")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,9 @@ type batchRequest struct {
 
 // maxMint is how many codes one request may mint.
 const maxMint = 10_000
+
+// tellAtOnce is of how many definitions the log is told at once.
+const tellAtOnce = 500
 
 type batchAnswer struct {
 	Minted int          `json:"minted"`
@@ -69,11 +73,13 @@ func (g *Gateway) mintMany(w http.ResponseWriter, r *http.Request) error {
 	if err := g.createAll(r.Context(), list); err != nil {
 		return err
 	}
-	for from := 0; from < len(list); from += 500 {
-		to := min(from+500, len(list))
-		if err := g.tellUnheard(r.Context(), list[from:to]...); err != nil {
+	for some := range slices.Chunk(list, g.atOnce) {
+		if err := g.tellUnheard(r.Context(), some...); err != nil {
 			return err
 		}
+	}
+	if err := g.crash.at(BeforeAnswer); err != nil {
+		return err
 	}
 	out := batchAnswer{Minted: len(list), Codes: make([]codeAnswer, len(list))}
 	for i, s := range list {

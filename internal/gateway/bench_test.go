@@ -42,7 +42,7 @@ func BenchmarkMirror(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		s, err := parseStored(raw)
+		s, err := parseStored(id.String(), raw)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -136,6 +136,9 @@ func (g *Gateway) edit(ctx context.Context, id token.CodeID, typ, ifMatch string
 		if err != nil {
 			return err
 		}
+		if err := g.crash.at(BeforeUpdate); err != nil {
+			return err
+		}
 		err = g.ask(ctx, g.opts.Limits.Store, func(ctx context.Context) error {
 			_, err := g.opts.Backend.UpdateDefinition(ctx, def.ID, b, rev)
 			return err
@@ -146,10 +149,16 @@ func (g *Gateway) edit(ctx context.Context, id token.CodeID, typ, ifMatch string
 		if err != nil {
 			return g.unavailable(err)
 		}
+		if err := g.crash.at(AfterUpdate); err != nil {
+			return err
+		}
 		if err := g.take(s); err != nil {
 			return err
 		}
-		return g.tell(ctx, s)
+		if err := g.tell(ctx, s); err != nil {
+			return err
+		}
+		return g.crash.at(BeforeAnswer)
 	}
 	return problem(http.StatusConflict, "conflict", "others change this code at the same time: try again")
 }

@@ -21,10 +21,14 @@ const (
 )
 
 type takenAnswer struct {
-	Stored int `json:"stored"`
+	Stored  int  `json:"stored"`
+	Spooled bool `json:"spooled,omitzero"` // on this gateway's disk, while the log is away
 }
 
-// takeEvents answers POST /v1/events: all of the events or none.
+// takeEvents answers POST /v1/events: all of the events or none. While the log
+// is away they go into the spool as scans do, as one write: durable all the
+// same. What they are held to is in the mirror; only what it does not know
+// (a code, a target) needs the log.
 func (g *Gateway) takeEvents(w http.ResponseWriter, r *http.Request) error {
 	body, mediaType, err := readBody(w, r, g.opts.Limits.BatchBody, "application/json", events.ContentType, events.ContentTypeBatch)
 	if err != nil {
@@ -56,11 +60,15 @@ func (g *Gateway) takeEvents(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if err := g.flusher.store(r.Context(), list...); err != nil {
+	spooled, err := g.flusher.keep(r.Context(), list...)
+	if err != nil {
+		return err
+	}
+	if err := g.crash.at(BeforeAnswer); err != nil {
 		return err
 	}
 	g.metrics.produced.Add(float64(len(list)))
-	return writeJSON(w, http.StatusAccepted, takenAnswer{Stored: len(list)})
+	return writeJSON(w, http.StatusAccepted, takenAnswer{Stored: len(list), Spooled: spooled})
 }
 
 // eventProblem names the first bad event by index and field.

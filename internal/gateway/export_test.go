@@ -17,3 +17,6 @@ func (g *Gateway) Outbox() int {
 
 // PublishForged does what is done each minute.
 func (g *Gateway) PublishForged() { g.publishForged(g.flusher.store) }
+
+// TellAtOnce has the log told of so many definitions at once.
+func (g *Gateway) TellAtOnce(n int) { g.atOnce = n }

@@ -49,6 +49,7 @@ type flusher struct {
 	spool    *spooling     // nil: none
 	ended    chan struct{} // closed when run has ended
 	stopping chan struct{}
+	crash    crash
 
 	mu      sync.Mutex
 	filling *batch
@@ -297,5 +298,11 @@ func (f *flusher) put(records []events.Record) (spooled bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), f.limits.Store)
 	defer cancel()
-	return false, f.records.AppendRecords(ctx, records)
+	if err := f.crash.at(BeforeStore); err != nil {
+		return false, err
+	}
+	if err := f.records.AppendRecords(ctx, records); err != nil {
+		return false, err
+	}
+	return false, f.crash.at(AfterStore)
 }

@@ -38,6 +38,7 @@ func (g *Gateway) once() func() {
 		said = true
 		if g.behind.Add(-1) == 0 {
 			g.findUnheard()
+			g.findLost()
 			g.log.Info("caught up with the log", "codes", g.mirror.size.Load())
 		}
 	}
@@ -52,6 +53,15 @@ func (g *Gateway) findUnheard() {
 			g.outbox.add(def.ID, def.Revision, now)
 		}
 	})
+}
+
+// findLost has definitions made again that the bucket has lost: NATS starts
+// without what it cannot read of its files, and tells nobody. One that somebody
+// removed has left a mark there, and is none of them.
+func (g *Gateway) findLost() {
+	for _, id := range g.mirror.lost() {
+		g.damaged.add(id.String(), 0) // perhaps: it may be on its way
+	}
 }
 
 // again calls work until ctx ends, with a pause that grows to 5 s after failures.
@@ -79,16 +89,21 @@ func (g *Gateway) again(ctx context.Context, what string, work func(context.Cont
 func (g *Gateway) followDefinitions(ctx context.Context) {
 	caughtUp := g.once()
 	g.again(ctx, "the definitions", func(ctx context.Context) error {
-		return g.opts.Backend.WatchDefinitions(ctx, func(id string, value []byte, _ uint64) error {
-			if len(value) == 0 {
+		return g.opts.Backend.WatchDefinitions(ctx, func(id string, value []byte, rev uint64) error {
+			if c, err := token.ParseCodeID(id); err == nil {
+				g.mirror.keep(c)
+			}
+			if value == nil { // it was removed
+				g.damaged.remove(id)
 				return nil
 			}
-			s, err := parseStored(value)
+			s, err := parseStored(id, value)
 			if err == nil {
+				g.damaged.remove(id)
 				err = g.take(s)
 			}
 			if err != nil { // one that cannot be read must not hide the others
-				g.log.Error("definition passed over", "code", id, "err", err)
+				g.unreadable(id, rev, err)
 			}
 			return nil
 		}, caughtUp)
@@ -167,20 +182,27 @@ func (g *Gateway) loadSnapshot(ctx context.Context, partition int) (step, seq ui
 	if errors.Is(err, events.ErrNotFound) {
 		return 0, 0, nil
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, events.ErrDamaged) {
 		return 0, 0, err
 	}
-	now := g.now()
-	s, err := events.ReadSnapshotEach(bytes.NewReader(b), func(saved code.Saved) {
-		id, err := token.ParseCodeID(saved.Def.ID)
-		if err != nil {
-			g.log.Error("code of a snapshot passed over", "code", saved.Def.ID, "err", err)
-			return
-		}
-		g.mirror.restore(id, saved, now, g.held[partition].Load() == forEver)
-	})
-	if err != nil {
-		return 0, 0, err
+	var s *events.Snapshot
+	if err == nil {
+		now := g.now()
+		s, err = events.ReadSnapshotEach(bytes.NewReader(b), func(saved code.Saved) {
+			id, err := token.ParseCodeID(saved.Def.ID)
+			if err != nil || events.Partition(saved.Def.ID, g.opts.Partitions) != partition {
+				g.log.Error("code of a snapshot passed over", "code", saved.Def.ID, "partition", partition, "err", err)
+				return
+			}
+			g.mirror.restore(id, saved, now, g.held[partition].Load() == forEver)
+		})
+	}
+	if err == nil && s.Partition != partition {
+		err = fmt.Errorf("it is of partition %d", s.Partition)
+	}
+	if err != nil { // the commit records say the same, if all of them are there
+		g.log.Error("a snapshot is not usable: every commit record is read instead; the scan worker will write another", "partition", partition, "err", err)
+		return 0, 0, nil
 	}
 	return s.Step, s.CommitSeq, nil
 }

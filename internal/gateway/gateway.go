@@ -44,12 +44,15 @@ type Gateway struct {
 	mirror  *mirror
 	flusher *flusher
 	outbox  outbox
+	damaged damage
 	forged  forgedCounts
 	alerts  *alertRing
 	held    []atomic.Int64 // by partition, see mirror.admit
 	commits []commitTimes  // by partition
 	behind  atomic.Int64   // feeds that are still catching up
 
+	crash   crash
+	atOnce  int                // definitions the log is told of at once
 	stop    context.CancelFunc // ends Run
 	stopped context.Context
 	running atomic.Bool
@@ -69,7 +72,7 @@ func New(o Options) (*Gateway, error) {
 		opts: o, log: o.Log, instance: ulid.MustNew(ulid.Timestamp(o.Now()), rand.Reader).String(), keyHash: sha256.Sum256([]byte(o.APIKey)),
 		visitors: o.Keyring.Visitors(), idKey: o.Keyring.Purpose("idempotency"),
 		printKey: o.Keyring.Purpose("request-fingerprint"), linkKey: o.Keyring.Purpose("renewal-link"),
-		mirror: newMirror(), alerts: newAlertRing(o.Limits.Alerts), done: make(chan struct{}),
+		mirror: newMirror(), alerts: newAlertRing(o.Limits.Alerts), done: make(chan struct{}), crash: o.Crash, atOnce: tellAtOnce,
 	}
 	g.opts.APIKey = ""
 	g.source = "huoma/gateway/" + g.instance
@@ -85,6 +88,7 @@ func New(o Options) (*Gateway, error) {
 		g.metrics.flushed(f)
 		g.admission.flushed(f.events, f.took, time.Now())
 	})
+	g.flusher.crash = o.Crash
 	if err := g.useSpool(o.Spool); err != nil {
 		return nil, err
 	}
@@ -207,7 +211,8 @@ func (g *Gateway) keep(err error) {
 }
 
 // tick does what is due from time to time: counts of forged scans each
-// minute, and the repair of definitions the log was not told of.
+// minute, and the repair of definitions that are damaged, or that the log was not
+// told of.
 func (g *Gateway) tick(ctx context.Context) {
 	repairEvery := max(g.opts.Limits.RepairAfter/2, 10*time.Millisecond)
 	forged, repair := time.NewTicker(time.Minute), time.NewTicker(repairEvery)
@@ -222,6 +227,9 @@ func (g *Gateway) tick(ctx context.Context) {
 		case <-repair.C:
 			if !g.caughtUp() || !g.opts.Backend.Connected() || g.spooled().Records > 0 {
 				continue
+			}
+			if err := g.mend(ctx); err != nil && ctx.Err() == nil {
+				g.log.Warn("definitions that are damaged could not be made again, will retry", "err", err)
 			}
 			if err := g.repair(ctx); err != nil && ctx.Err() == nil {
 				g.log.Warn("definitions could not be told to the log again, will retry", "err", err)

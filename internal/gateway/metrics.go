@@ -15,6 +15,7 @@ type metrics struct {
 	produced prometheus.Counter
 	auth     prometheus.Counter
 	repaired prometheus.Counter
+	mended   prometheus.Counter
 	panics   prometheus.Counter
 	dropped  *prometheus.CounterVec // readers of the alert stream, by reason
 
@@ -41,6 +42,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 	m := &metrics{
 		produced:     counter("events_taken_total", "Events taken from producers over HTTP."),
 		auth:         counter("auth_failures_total", "Admin requests with a missing or wrong API key."),
+		mended:       counter("definitions_mended_total", "Damaged definitions made again from the log."),
 		repaired:     counter("definitions_retold_total", "Definition changes told to the log again."),
 		panics:       counter("panics_total", "Requests that ended in a panic."),
 		dropped:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huoma_gateway_alert_readers_dropped_total", Help: "Readers of the alert stream dropped for being slow, by how they were."}, []string{"reason"}),
@@ -68,7 +70,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		return counted("overloaded_total", "Requests refused because there was no place for them, by class.", func() float64 { return float64(p.refused.Load()) }, prometheus.Labels{"class": class})
 	}
 	for _, c := range []prometheus.Collector{
-		scans, m.produced, m.auth, m.repaired, m.panics, m.dropped, m.flushes, m.flushFailed, m.flushEvents, m.flushRecords, m.flushTook, m.requests,
+		scans, m.produced, m.auth, m.repaired, m.mended, m.panics, m.dropped, m.flushes, m.flushFailed, m.flushEvents, m.flushRecords, m.flushTook, m.requests,
 		m.spooled, m.replayed, m.refused,
 		gauge("spool_events", "Events in the spool.", func() float64 { return float64(g.spooled().Events) }),
 		gauge("spool_bytes", "Bytes of the spool's folder, damaged pieces included.", func() float64 { return float64(g.spooled().Bytes) }),

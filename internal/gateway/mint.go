@@ -48,6 +48,9 @@ func (g *Gateway) mintOne(w http.ResponseWriter, r *http.Request) error {
 	if err := g.tellUnheard(r.Context(), s); err != nil {
 		return err
 	}
+	if err := g.crash.at(BeforeAnswer); err != nil {
+		return err
+	}
 	k, ok := g.mirror.get(id, g.now())
 	if !ok {
 		return fmt.Errorf("code %s was minted and is not in the mirror", s.Def.ID)
@@ -135,6 +138,9 @@ func (g *Gateway) create(ctx context.Context, s *stored) (*stored, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := g.crash.at(BeforeCreate); err != nil {
+		return nil, err
+	}
 	err = g.ask(ctx, g.opts.Limits.Store, func(ctx context.Context) error {
 		_, err := g.opts.Backend.CreateDefinition(ctx, s.Def.ID, b)
 		return err
@@ -146,13 +152,19 @@ func (g *Gateway) create(ctx context.Context, s *stored) (*stored, error) {
 			return nil, g.unavailable(err)
 		case was == nil || s.Request == "":
 			return nil, problem(http.StatusConflict, "conflict", "the drawn id is taken: send it again")
-		case was.Request != s.Request:
+		case was.Request != "" && was.Request != s.Request: // one that was made again from the log does not know its request
 			return nil, problem(http.StatusUnprocessableEntity, "idempotency_key_reused", "the key was used with another body: use a new one").at("Idempotency-Key")
+		}
+		if err := g.crash.at(AfterFound); err != nil {
+			return nil, err
 		}
 		return was, g.take(was)
 	}
 	if err != nil {
 		return nil, g.unavailable(err)
+	}
+	if err := g.crash.at(AfterCreate); err != nil {
+		return nil, err
 	}
 	return s, g.take(s)
 }

@@ -33,6 +33,7 @@ type entry struct {
 	def   *code.Definition // nil: only its view was seen so far
 	state packed
 	heard uint64            // the revision the scan worker's last view had
+	kept  bool              // the bucket has, or had, a definition of it
 	locks map[lockKey]int64 // in force until, Unix nanoseconds; nil: none
 
 	recent map[string]int64 // who was led by which picture, Unix milliseconds; nil: none, or no dedupe
@@ -74,6 +75,7 @@ func (m *mirror) define(id token.CodeID, def *code.Definition, now time.Time) (u
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := m.entry(s, id)
+	e.kept = true
 	if e.def == nil || def.Revision > e.def.Revision {
 		e.foretell(def, now)
 		e.def = def
@@ -249,6 +251,29 @@ func (e *entry) view(now time.Time) code.View {
 		v.Status, v.Reason, v.Current = st, reason, -1
 	}
 	return v
+}
+
+// keep notes that the bucket has something under a code's id.
+func (m *mirror) keep(id token.CodeID) {
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.entry(s, id).kept = true
+}
+
+// lost are the codes that the scan worker knows and the bucket has nothing of.
+func (m *mirror) lost() (out []token.CodeID) {
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.RLock()
+		for id, e := range s.codes {
+			if e.heard > 0 && !e.kept {
+				out = append(out, id)
+			}
+		}
+		s.mu.RUnlock()
+	}
+	return out
 }
 
 // each hands every code with a definition to fn, in no order. fn must not call

@@ -39,8 +39,15 @@ type DefinitionFeed interface {
 	WatchDefinitions(ctx context.Context, fn func(id string, value []byte, rev uint64) error, caughtUp func()) error
 }
 
+// History reads a partition's stored events again, from one sequence to
+// another, in order.
+type History interface {
+	Replay(ctx context.Context, partition int, from, to uint64, fn func(events.Message) error) error
+}
+
 // CommitFeed is what the scan workers decided, by partition. LoadSnapshot and
-// LastCommit return events.ErrNotFound when there is none yet; Commits follows
+// LastCommit return events.ErrNotFound when there is none yet, and LoadSnapshot
+// events.ErrDamaged when what is stored is not what was; Commits follows
 // until ctx ends.
 type CommitFeed interface {
 	LoadSnapshot(ctx context.Context, partition int) ([]byte, error)
@@ -59,6 +66,7 @@ type Backend interface {
 	Definitions
 	DefinitionFeed
 	CommitFeed
+	History
 	AlertFeed
 	Connected() bool // must not block
 	MaxPayload() int // bytes of a message, headers included; 0: unknown
@@ -86,6 +94,8 @@ type Options struct {
 	Log      *slog.Logger         // default: discard
 	Registry *prometheus.Registry // default: one of its own
 	Now      func() time.Time     // default time.Now
+
+	Crash func(Point) error // tests: an error stops the gateway dead at that point
 }
 
 // Limits bound what the gateway takes on. Zero fields get the defaults of

@@ -126,9 +126,9 @@ func TestBrokerAway(t *testing.T) {
 	note("x", h.scan(c, cookie).want(t, 302))
 	note("x", h.scan(c, cookie).want(t, 302))
 	h.scan(locked, cookie).want(t, 429)
-	note("", h.scan(locked).want(t, 302))
-	note("", h.scan(capped).want(t, 302))
-	note("", h.scan(capped).want(t, 302))
+	note("locked", h.scan(locked).want(t, 302))
+	note("capped", h.scan(capped).want(t, 302))
+	note("capped", h.scan(capped).want(t, 302))
 	later.Store(int64(time.Minute)) // longer than scans are waited for that are not in the spool
 	if a := h.scan(capped).want(t, 410); a.header.Get("Huoma-Verdict") != "capped" {
 		t.Errorf("beyond the cap: %v", a.header)
@@ -137,7 +137,18 @@ func TestBrokerAway(t *testing.T) {
 		note("d", h.scan(deduped, cookie).want(t, 302))
 	}
 	h.scan(map[string]any{"token": "forged"}).want(t, 404)
-	h.admin("POST", "/v1/events", event(c, events.TypeMemberJoined, "away", `{"target":0}`, "")).want(t, 202)
+	joined := "[" + event(c, events.TypeMemberJoined, "away", `{"target":0}`, "") + "," + event(c, events.TypeMemberJoined, "away-2", `{"target":0}`, "") + "]"
+	for range 2 { // the second time for want of an answer
+		if a := h.admin("POST", "/v1/events", joined).want(t, 202).json(t); a["stored"] != 2.0 || a["spooled"] != true {
+			t.Errorf("events: %v", a)
+		}
+	}
+	if a := h.admin("POST", "/v1/events", event(c, events.TypeMemberJoined, "z", `{"target":7}`, "")).want(t, 503); a.json(t)["code"] != "log_away" {
+		t.Errorf("a target nobody has heard of: %s", a.body)
+	}
+	if a := h.admin("POST", "/v1/events", event(c, events.TypeMemberJoined, "z", `{"target":0}`, "2020-01-01T00:00:00.000Z")).want(t, 400); a.json(t)["code"] != "too_old" {
+		t.Errorf("an old event: %s", a.body)
+	}
 	for _, r := range []struct{ method, path, body string }{
 		{"POST", "/v1/codes", `{"profile":"wechat-group","targets":[{"url":"https://example.com/a"}]}`},
 		{"PATCH", "/v1/codes/" + c["id"].(string), `{"name":"x"}`},
@@ -168,9 +179,13 @@ func TestBrokerAway(t *testing.T) {
 	h.until("it is ready", func() bool { return h.ready()["status"] == "ready" })
 	note("x", h.scan(c, cookie).want(t, 302))
 	h.until("all is decided", func() bool {
-		return h.count(c, "accepted") == 3 && h.count(capped, "accepted") == 3 && h.count(deduped, "accepted")+h.count(deduped, "duplicate") == 4 && h.stats(c)["members"] == 1.0
+		return h.count(c, "accepted") == 3 && h.count(capped, "accepted") == 3 && h.count(deduped, "accepted")+h.count(deduped, "duplicate") == 4 && h.stats(c)["members"] == 2.0
 	})
+	answered["joined"] = []string{"away", "away-2"}
 	h.stored(answered)
+	if a := h.admin("POST", "/v1/events", joined).want(t, 202).json(t); a["spooled"] != nil {
+		t.Errorf("events, stored directly: %v", a)
+	}
 	h.scan(capped).want(t, 410)
 	if a, d := h.count(deduped, "accepted"), h.count(deduped, "duplicate"); a != 1 || d != 3 {
 		t.Errorf("%d accepted and %d duplicates, want 1 and 3", a, d)
@@ -300,11 +315,15 @@ func TestSpoolFull(t *testing.T) {
 		}
 		return refused == 3
 	})
+	refused++
+	if a := h.admin("POST", "/v1/events", event(c, events.TypeMemberJoined, "full", `{"target":0}`, "")).want(t, 503); a.json(t)["code"] != "spool_full" {
+		t.Errorf("events: %s", a.body)
+	}
 	if a := h.do("GET", "/readyz", "").want(t, 503); a.json(t)["code"] != "spool_full" {
 		t.Errorf("readyz = %s", a.body)
 	}
-	if n := h.metric("spool_refused_events_total"); n != 3 {
-		t.Errorf("%v refused, want 3", n)
+	if n := h.metric("spool_refused_events_total"); n != 4 {
+		t.Errorf("%v refused, want 4", n)
 	}
 	server.Start()
 	h.until("it is ready", func() bool { return h.ready()["status"] == "ready" })

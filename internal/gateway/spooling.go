@@ -59,6 +59,7 @@ type spooling struct {
 	limits    Limits
 	most      int // bytes of a message the log takes
 	log       *slog.Logger
+	crash     crash
 
 	behind   bool          // the flusher's: what comes goes into the spool
 	wake     chan struct{} // capacity 1: there is something to replay
@@ -88,8 +89,11 @@ func (s *spooling) put(records []events.Record) (spooled bool, err error) {
 	sent := false
 	var why error
 	if !s.behind && s.connected() {
+		if err := s.crash.at(BeforeStore); err != nil {
+			return false, err
+		}
 		if why = s.attempt(context.Background(), s.limits.Direct, records); why == nil {
-			return false, nil
+			return false, s.crash.at(AfterStore)
 		}
 		if errors.Is(why, events.ErrTooLarge) {
 			return false, why
@@ -100,11 +104,17 @@ func (s *spooling) put(records []events.Record) (spooled bool, err error) {
 	for i := range records {
 		records[i].Spooled = begun
 	}
+	if err := s.crash.at(BeforeSpool); err != nil {
+		return false, err
+	}
 	if err := s.spool.Append(records); err != nil {
 		if !sent && errors.Is(err, events.ErrNoRoom) {
 			return false, fmt.Errorf("%w: %w", errFull, err)
 		}
 		return false, errors.Join(why, err)
+	}
+	if err := s.crash.at(AfterSpool); err != nil {
+		return false, err
 	}
 	if !s.behind {
 		s.behind = true
@@ -199,7 +209,13 @@ func (s *spooling) replay(ctx context.Context) {
 
 func (s *spooling) publish(ctx context.Context, list []events.Record) error {
 	begun := time.Now()
+	if err := s.crash.at(BeforeReplay); err != nil {
+		return err
+	}
 	if err := s.attempt(ctx, s.limits.Store, list); err != nil {
+		return err
+	}
+	if err := s.crash.at(AfterReplay); err != nil {
 		return err
 	}
 	each := time.Since(begun).Nanoseconds() / int64(len(list))
@@ -215,7 +231,7 @@ func (s *spooling) publish(ctx context.Context, list []events.Record) error {
 		return err
 	}
 	s.replayed(n)
-	return nil
+	return s.crash.at(AfterDone)
 }
 
 // finish waits until the flusher has ended and then, while the log takes what
@@ -255,7 +271,7 @@ func (g *Gateway) useSpool(s Spool) error {
 	}
 	g.flusher.spool = &spooling{
 		records: g.opts.Backend, spool: s, connected: g.opts.Backend.Connected, limits: g.opts.Limits, most: g.opts.Backend.MaxPayload(), log: g.opts.Log,
-		behind: st.Records > 0, wake: make(chan struct{}, 1),
+		crash: g.opts.Crash, behind: st.Records > 0, wake: make(chan struct{}, 1),
 		replayed: func(n int) { g.metrics.replayed.Add(float64(n)) },
 		sent: func(partitions map[int]time.Time) {
 			for p, begun := range partitions {

@@ -38,13 +38,23 @@ func (s *stored) marshal() ([]byte, error) {
 	return b, nil
 }
 
-func parseStored(b []byte) (*stored, error) {
+// parseStored reads a code's definition. The error is errDamaged, or that of a newer program's.
+func parseStored(id string, b []byte) (*stored, error) {
+	var v struct {
+		Version int `json:"v"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	if v.Version > storedVersion {
+		return nil, fmt.Errorf("the definition of %s has version %d, this program reads %d: upgrade it", id, v.Version, storedVersion)
+	}
 	var s stored
 	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("read definition: %w", err)
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	if s.Version != storedVersion {
-		return nil, fmt.Errorf("the definition of %s has version %d, this program reads %d: upgrade it", s.Def.ID, s.Version, storedVersion)
+	if s.Version != storedVersion || s.Def.ID != id || s.Def.Revision == 0 || s.Event == "" || len(s.Def.Targets) == 0 {
+		return nil, fmt.Errorf("%w: it is incomplete, or another code's", errDamaged)
 	}
 	return &s, nil
 }
@@ -81,7 +91,16 @@ func (g *Gateway) tell(ctx context.Context, list ...*stored) error {
 		}
 		out = append(out, e)
 	}
+	if len(out) == 0 {
+		return nil
+	}
+	if err := g.crash.at(BeforeTell); err != nil {
+		return err
+	}
 	if err := g.flusher.store(ctx, out...); err != nil {
+		return err
+	}
+	if err := g.crash.at(AfterTell); err != nil {
 		return err
 	}
 	for _, s := range list {
@@ -129,7 +148,10 @@ func (g *Gateway) load(ctx context.Context, id string) (*stored, uint64, error) 
 	if err != nil {
 		return nil, 0, fmt.Errorf("read definition: %w", err)
 	}
-	s, err := parseStored(b)
+	s, err := parseStored(id, b)
+	if err != nil {
+		g.unreadable(id, rev, err)
+	}
 	return s, rev, err
 }
 
@@ -242,7 +264,13 @@ func (g *Gateway) repair(ctx context.Context) error {
 		if s == nil {
 			continue
 		}
+		if err := g.crash.at(BeforeRepair); err != nil {
+			return err
+		}
 		if err := g.tell(ctx, s); err != nil {
+			return err
+		}
+		if err := g.crash.at(AfterRepair); err != nil {
 			return err
 		}
 		g.log.Info("told the log again of a definition it may have missed", "code", id, "revision", s.Def.Revision)

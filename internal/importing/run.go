@@ -71,6 +71,9 @@ const (
 	AfterClose     Point = "after-close"
 )
 
+// Points are all there are.
+var Points = []Point{BeforeAnnounce, AfterAnnounce, BeforePublish, AfterPublish, BeforeClose, AfterClose}
+
 // Options is what an import is made of.
 type Options struct {
 	Inputs    []Input

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"maps"
 	"slices"
@@ -193,9 +196,7 @@ func TestKilledAnywhere(t *testing.T) {
 	dead := errors.New("dead")
 	const n = 500
 	text := records(n)
-	for _, p := range []importing.Point{
-		importing.BeforeAnnounce, importing.AfterAnnounce, importing.BeforePublish, importing.AfterPublish, importing.BeforeClose, importing.AfterClose,
-	} {
+	for _, p := range importing.Points {
 		for _, later := range []time.Duration{time.Minute, 24*time.Hour + time.Minute, 26 * time.Hour} {
 			for _, nth := range []int{1, 3} {
 				t.Run(fmt.Sprintf("%s %d, %s later", p, nth, later), func(t *testing.T) {
@@ -231,6 +232,38 @@ func TestKilledAnywhere(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// Every point that is declared in the source is in Points, and is passed somewhere.
+func TestPointsAreAll(t *testing.T) {
+	declared, passed := map[string]string{}, map[string]bool{}
+	for _, name := range []string{"run.go", "publish.go", "ledger.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				if id, ok := n.Type.(*ast.Ident); ok && id.Name == "Point" {
+					declared[n.Names[0].Name] = strings.Trim(n.Values[0].(*ast.BasicLit).Value, `"`)
+				}
+			case *ast.CallExpr:
+				if sel, ok := n.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "at" && len(n.Args) == 1 {
+					passed[n.Args[0].(*ast.Ident).Name] = true
+				}
+			}
+			return true
+		})
+	}
+	for name, value := range declared {
+		if !passed[name] || !slices.Contains(importing.Points, importing.Point(value)) {
+			t.Errorf("%s: passed %v, Points %v", name, passed[name], importing.Points)
+		}
+	}
+	if len(declared) != len(importing.Points) || len(passed) != len(declared) {
+		t.Errorf("declared %v, passed %v", declared, passed)
 	}
 }
 

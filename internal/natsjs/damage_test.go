@@ -1,6 +1,7 @@
 package natsjs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -158,4 +159,52 @@ func TestDamagedSnapshot(t *testing.T) {
 			t.Errorf("%s: found %q, want %q", row.name, got, row.found)
 		}
 	}
+}
+
+// Bits of a snapshot's pieces are flipped on the server's disk: it is not waited for, and the next snapshot takes its place.
+func TestSnapshotFlippedOnDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := natstest.New(t, natstest.WithStoreDir(dir))
+	c := connect(t, s.URL())
+	if _, err := c.Ensure(testContext(t), Config{Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SaveSnapshot(testContext(t), 0, make([]byte, 3*snapshotChunk)); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	list := blocks(t, dir, "OBJ_"+events.BucketState)
+	flip(t, list[0], func(n int) int { return n / 2 })
+	_ = os.Remove(filepath.Join(filepath.Dir(list[0]), "index.db"))
+	s.Start()
+	c = connect(t, s.URL())
+	_, err := c.LoadSnapshot(testContext(t), 0)
+	if !errors.Is(err, events.ErrDamaged) && !errors.Is(err, events.ErrNotFound) { // the server drops what is behind the bit too, and that may be all
+		t.Fatalf("the snapshot: %v", err)
+	}
+	if err := c.SaveSnapshot(testContext(t), 0, []byte("next")); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := c.LoadSnapshot(testContext(t), 0); err != nil || string(b) != "next" {
+		t.Errorf("the next snapshot: %q, %v", b, err)
+	}
+}
+
+// A piece of a snapshot is gone.
+func TestSnapshotWithoutAPiece(t *testing.T) {
+	t.Parallel()
+	_, c := install(t, 1)
+	if err := c.SaveSnapshot(testContext(t), 0, make([]byte, 3*snapshotChunk)); err != nil {
+		t.Fatal(err)
+	}
+	st, err := c.js.Stream(testContext(t), "OBJ_"+events.BucketState)
+	if err == nil {
+		err = st.DeleteMsg(testContext(t), 2)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.LoadSnapshot(testContext(t), 0)
+	wantErr(t, err, events.ErrDamaged)
 }

@@ -41,10 +41,23 @@ func (c *Conn) SaveSnapshot(ctx context.Context, partition int, snapshot []byte)
 }
 
 // LoadSnapshot reads the snapshot of a partition and checks its digest.
-// events.ErrNotFound: there is none.
+// events.ErrNotFound: there is none. events.ErrDamaged: there is one, and what
+// is stored of it is not what was.
 func (c *Conn) LoadSnapshot(ctx context.Context, partition int) (snapshot []byte, err error) {
+	var last string
+	tries := 0
 	err = c.retryLong(ctx, fmt.Sprintf("load snapshot of partition %d", partition), func(ctx context.Context) error {
 		snapshot, err = c.readObject(ctx, snapshotName(partition))
+		var r *replacedError
+		if !errors.As(err, &r) {
+			return err
+		}
+		if tries++; r.nuid != last {
+			last, tries = r.nuid, 1
+		}
+		if tries == damagedTries { // nobody has replaced it
+			return fmt.Errorf("%w: its pieces are not all there, or are others", events.ErrDamaged)
+		}
 		return err
 	})
 	if err != nil {
@@ -55,7 +68,7 @@ func (c *Conn) LoadSnapshot(ctx context.Context, partition int) (snapshot []byte
 
 // readObject reads an object whole. The library's reader waits for ever when
 // the object is replaced under its hands, which removes the chunks it reads;
-// here that is errReplaced.
+// here that is a *replacedError.
 func (c *Conn) readObject(ctx context.Context, name string) ([]byte, error) {
 	stream, prefix := "OBJ_"+events.BucketState, "$O."+events.BucketState
 	once, cancel := c.attempt(ctx)
@@ -69,8 +82,9 @@ func (c *Conn) readObject(ctx context.Context, name string) ([]byte, error) {
 	}
 	var info jetstream.ObjectInfo
 	if err := json.Unmarshal(m.Data, &info); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", events.ErrDamaged, err)
 	}
+	replaced := &replacedError{info.NUID}
 	if info.Deleted {
 		return nil, jetstream.ErrObjectNotFound
 	}
@@ -96,7 +110,7 @@ func (c *Conn) readObject(ctx context.Context, name string) ([]byte, error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case reading.Err() != nil && chunks < info.Chunks:
-			return nil, errReplaced
+			return nil, replaced
 		case err != nil && reading.Err() == nil:
 			return nil, err
 		}
@@ -104,23 +118,32 @@ func (c *Conn) readObject(ctx context.Context, name string) ([]byte, error) {
 	sum := sha256.New()
 	sum.Write(b)
 	if uint64(len(b)) != info.Size || jetstream.GetObjectDigestValue(sum) != info.Digest {
-		return nil, errReplaced
+		return nil, replaced
 	}
 	return b, nil
 }
 
-var errReplaced = errors.New("what was read does not match its digest: it was replaced meanwhile, or is damaged")
+// replacedError says that what was read of an object is not what it says it is.
+type replacedError struct{ nuid string } // of what was read
+
+func (*replacedError) Error() string {
+	return "what was read does not match its digest: it was replaced meanwhile, or is damaged"
+}
+
+// damagedTries is how often the same object is read before it is called damaged.
+const damagedTries = 4
 
 // retryLong is retry for what takes as long as it takes.
 func (c *Conn) retryLong(ctx context.Context, what string, f func(context.Context) error) error {
 	for attempt := 0; ; attempt++ {
 		err := f(ctx)
+		var replaced *replacedError
 		switch {
 		case err == nil:
 			return nil
 		case c.ended():
 			return fmt.Errorf("%s: %w", what, ErrClosed)
-		case ctx.Err() == nil && !passing(err) && !errors.Is(err, errReplaced):
+		case ctx.Err() == nil && !passing(err) && !errors.As(err, &replaced):
 			return notFound(what, err)
 		case ctx.Err() != nil || !c.pause(ctx, attempt):
 			return c.gaveUp(ctx, what, err)

@@ -92,6 +92,15 @@ func TestDamaged(t *testing.T) {
 		{"a bit of a snapshot is flipped", func(t *testing.T, s *story, _ jetstream.JetStream) {
 			snapshot(t, s, func(b []byte) []byte { b[len(b)/2] ^= 8; return b })
 		}, "snapshot is not usable", true},
+		{"a piece of a snapshot is gone", func(t *testing.T, s *story, js jetstream.JetStream) {
+			st, err := js.Stream(t.Context(), "OBJ_"+events.BucketState)
+			if err == nil {
+				err = st.Purge(t.Context(), jetstream.WithPurgeSubject("$O."+events.BucketState+".C.>"))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, "snapshot is not usable", true},
 		{"a snapshot is a newer program's", func(t *testing.T, s *story, _ jetstream.JetStream) {
 			snapshot(t, s, func([]byte) []byte {
 				b, err := (&events.Snapshot{Version: events.SnapshotVersion + 1}).Marshal()

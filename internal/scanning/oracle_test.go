@@ -40,7 +40,10 @@ func TestWorkerDecidesAsTheOracle(t *testing.T) {
 		h.note(met)
 		_, err := verify.Run(context.Background(), verify.Options{Log: &s, Partitions: 2, Who: asOracle(testIdentity()), Now: func() time.Time { return h.now }},
 			func(r verify.Result) error {
-				if r.Differences() > 0 {
+				if r.Check == "log.records" {
+					r.Missing -= h.lost()
+				}
+				if r.Differences() != 0 {
 					t.Errorf("%+v", r)
 				}
 				return nil
@@ -60,6 +63,20 @@ func TestWorkerDecidesAsTheOracle(t *testing.T) {
 			}
 		}
 	}
+}
+
+// lost is how many numbers of gateways' records the log jumps over.
+func (h *history) lost() (n int64) {
+	highest := map[string]uint64{}
+	for _, m := range h.list {
+		number, err := strconv.ParseUint(m.Get(events.HeaderRecord), 10, 64)
+		gateway := m.Get(events.HeaderProducer)
+		if partition, kind, _ := events.StoredKind(m.Subject); partition == 0 && kind == events.KindGateway && err == nil && gateway != "" && number > highest[gateway] {
+			n += int64(min(number-highest[gateway]-1, 1_000_000))
+			highest[gateway] = number
+		}
+	}
+	return n
 }
 
 // words are the constants of a type, or with a prefix to their names, in a source file.

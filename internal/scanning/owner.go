@@ -398,11 +398,14 @@ func (o *owner) load(ctx context.Context) (t *Transform, commitSeq uint64, err e
 	switch {
 	case errors.Is(err, events.ErrNotFound):
 		return NewTransform(o.partition, o.partitions, o.instance, o.who), 0, nil
-	case err != nil:
+	case err != nil && !errors.Is(err, events.ErrDamaged):
 		return nil, 0, fmt.Errorf("load snapshot: %w", err)
 	}
 	t = NewTransform(o.partition, o.partitions, o.instance, o.who)
-	snap, err := events.ReadSnapshotEach(bytes.NewReader(raw), t.restore)
+	var snap *events.Snapshot
+	if err == nil {
+		snap, err = events.ReadSnapshotEach(bytes.NewReader(raw), t.restore)
+	}
 	if err == nil && snap.Partition != o.partition {
 		err = fmt.Errorf("it is of partition %d", snap.Partition)
 	}

@@ -25,13 +25,20 @@ func decided(t testing.TB) *stored {
 	}
 	join := event(events.TypeMemberJoined, "join", def.ID, at(8), &events.Member{Target: target(0), OpenID: "o1"})
 	s.input = append(s.input, published(t, 8, "member", at(8), join), events.Message{Seq: 9, At: at(9), Subject: events.StoredSubject(0, "in.scan"), Data: []byte("no event")})
+	s.input[3] = spooled(s.input[3], at(2).Add(500*time.Millisecond)) // half a second late
+	s.take(t)
+	return s
+}
+
+// take decides the input, one record a message.
+func (s *stored) take(t testing.TB) {
+	t.Helper()
 	tr := NewTransform(0, 2, "a", testIdentity())
 	for _, m := range s.input {
 		b := tr.begin()
 		tr.take(b, m)
 		s.keep(t, tr.end(b), b.letters)
 	}
-	return s
 }
 
 // change rewrites commit record n, from 0.
@@ -74,6 +81,18 @@ func TestTamperedLogs(t *testing.T) {
 			map[string]string{"commits.items": "different 0/7/0 s5 verdict locked accepted"}},
 		{"another rule", func(s *stored) { s.change(t, 6, func(c *events.Commit) { c.Items[0].Rule = "x" }) },
 			map[string]string{"commits.items": "different 0/7/0 s5 rule frequency x"}},
+		{"when it was spooled", func(s *stored) {
+			s.change(t, 3, func(c *events.Commit) { c.Items[1].Spooled = c.Items[1].Spooled.Add(time.Millisecond) })
+		},
+			map[string]string{"commits.items": "different 0/4/1 o2 spooled 2026-03-01T08:00:02.500Z 2026-03-01T08:00:02.501Z"}},
+		{"it was not spooled", func(s *stored) { s.change(t, 3, func(c *events.Commit) { c.Items[0].Spooled = time.Time{} }) },
+			map[string]string{"commits.items": "different 0/4/0 s2 spooled 2026-03-01T08:00:02.500Z"}},
+		{"it was never spooled", func(s *stored) {
+			s.change(t, 1, func(c *events.Commit) { c.Items[0].Spooled = c.Items[0].At.Add(-time.Second) })
+		},
+			map[string]string{"commits.items": "different 0/2/0 s0 spooled"}},
+		{"the spool's header of an input", func(s *stored) { s.input[3].Header[events.HeaderSpooled][0] = events.SpooledTime(epoch) },
+			map[string]string{"commits.items": "different 0/4/0 s2 spooled 2026-03-01T08:00:00.000Z 2026-03-01T08:00:02.500Z"}},
 		{"led elsewhere", func(s *stored) { s.change(t, 1, func(c *events.Commit) { c.Items[1].Target = target(3) }) },
 			map[string]string{"commits.items": "different 0/2/1 o0 target 0 3"}},
 		{"an event's field", func(s *stored) {
@@ -124,6 +143,11 @@ func TestTamperedLogs(t *testing.T) {
 			s.input[7].Data = []byte(strings.Replace(string(s.input[7].Data), `"join"`, `"left"`, 1))
 		},
 			map[string]string{"commits.items": `different 0/8/0 left id "left" "join"`}},
+		{"a gateway's record is gone", func(s *stored) { // as if it had been lost before it was decided
+			s.input = slices.Delete(s.input, 4, 5)
+			s.commits, s.alerts, s.letters = nil, nil, nil
+			s.take(t)
+		}, map[string]string{"log.records": "missing 0/6/0 g1/5-5"}},
 		{"an alert is gone", func(s *stored) { s.alerts = s.alerts[1:] }, map[string]string{"stream.alerts": "missing HUOMA_ALERTS a." + id}},
 		{"an alert's data", func(s *stored) {
 			s.alerts[1].Data = []byte(strings.Replace(string(s.alerts[1].Data), `"s0"`, `"s9"`, 1))

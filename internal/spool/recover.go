@@ -94,6 +94,11 @@ func (s *Spool) recoverSegment(number uint64, last bool) error {
 		damaged = true
 		s.setAside(path, b[p.off:p.end], p.off)
 	}
+	if damaged {
+		if err := s.at(AfterAside); err != nil {
+			return err
+		}
+	}
 	if damaged && len(frames) > 0 {
 		if err := s.rewrite(seg, frames); err != nil {
 			return fmt.Errorf("the spool's segment %s cannot be written anew without what is damaged: %w: make room on its disk", path, cause(err))
@@ -167,9 +172,12 @@ func (s *Spool) rewrite(seg *segment, frames []frame) error {
 	if err := keep(seg.path+newSuffix, b); err != nil {
 		return err
 	}
+	if err := s.at(AfterRewrite); err != nil {
+		return err
+	}
 	if err := os.Rename(seg.path+newSuffix, seg.path); err != nil {
 		return err
 	}
 	seg.size = int64(len(b))
-	return s.syncDir()
+	return errors.Join(s.syncDir(), s.at(AfterReplaced))
 }

@@ -27,18 +27,29 @@ type Options struct {
 	Bytes        int64  // most the whole folder may hold; default DefaultBytes
 	SegmentBytes int64  // at this size another segment is begun; default 8 MiB
 	Log          *slog.Logger
+
+	Crash func(Point) error // tests: an error stops the spool dead at that point
 }
 
 // Point names a place between two effects of a spool, so that a test can stop
 // it dead there.
-type point string
+type Point string
 
+// The points of a spool in use, and of one that is opened after damage.
 const (
-	afterWrite   point = "after-write"
-	afterSync    point = "after-sync"
-	beforeRemove point = "before-remove"
-	afterRemove  point = "after-remove"
+	AfterHeader   Point = "after-header"  // the next segment is written, under a name that does not count
+	AfterSegment  Point = "after-segment" // it has its name
+	AfterWrite    Point = "after-write"   // records are written and not synced
+	AfterSync     Point = "after-sync"
+	BeforeRemove  Point = "before-remove" // all records of a segment are done with
+	AfterRemove   Point = "after-remove"
+	AfterAside    Point = "after-aside"   // damaged pieces are kept aside, and still in their segment
+	AfterRewrite  Point = "after-rewrite" // the segment without them is written, under a name that does not count
+	AfterReplaced Point = "after-replaced"
 )
+
+// Points are all there are.
+var Points = []Point{AfterHeader, AfterSegment, AfterWrite, AfterSync, BeforeRemove, AfterRemove, AfterAside, AfterRewrite, AfterReplaced}
 
 // Spool keeps records until they are done with. All methods may be used at
 // once from many goroutines, but only one may take out.
@@ -57,10 +68,16 @@ type Spool struct {
 
 	head loaded
 
-	// Tests: what a write and a sync do, and death at a point.
+	// Tests: what a write and a sync do.
 	write func(*os.File, []byte, int64) (int, error)
 	sync  func(*os.File) error
-	at    func(point) error
+}
+
+func (s *Spool) at(p Point) error {
+	if s.o.Crash == nil {
+		return nil
+	}
+	return s.o.Crash(p)
 }
 
 // segment is one file.
@@ -110,7 +127,7 @@ func Open(o Options) (*Spool, error) {
 	s := &Spool{
 		o: o, log: o.Log, lock: lock, stats: events.Spool{Most: o.Bytes, Partition: -1},
 		write: func(f *os.File, b []byte, off int64) (int, error) { return f.WriteAt(b, off) },
-		sync:  (*os.File).Sync, at: func(point) error { return nil },
+		sync:  (*os.File).Sync,
 	}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(err, lock.Close())
@@ -168,7 +185,7 @@ func (s *Spool) Append(records []events.Record) error {
 	if _, err := s.write(s.tail, b, seg.size); err != nil {
 		return s.takeBack(seg, err)
 	}
-	if err := s.at(afterWrite); err != nil {
+	if err := s.at(AfterWrite); err != nil {
 		return err
 	}
 	if err := s.sync(s.tail); err != nil {
@@ -177,7 +194,7 @@ func (s *Spool) Append(records []events.Record) error {
 		s.end()
 		return err
 	}
-	if err := s.at(afterSync); err != nil {
+	if err := s.at(AfterSync); err != nil {
 		return err
 	}
 	if seg.records == 0 {
@@ -238,10 +255,18 @@ func (s *Spool) begin() error {
 		err = s.sync(f)
 	}
 	if err == nil {
+		if err := s.at(AfterHeader); err != nil {
+			return err
+		}
 		err = os.Rename(path+".new", path)
 	}
 	if err == nil {
 		err = s.syncDir()
+	}
+	if err == nil {
+		if err := s.at(AfterSegment); err != nil {
+			return err
+		}
 	}
 	if err != nil {
 		_, _, _ = f.Close(), os.Remove(path+".new"), os.Remove(path) // there is nothing in it
@@ -415,7 +440,7 @@ func (s *Spool) Trim() error {
 // remove removes the oldest segment.
 func (s *Spool) remove() error {
 	seg := s.segments[0]
-	if err := s.at(beforeRemove); err != nil {
+	if err := s.at(BeforeRemove); err != nil {
 		return err
 	}
 	if seg.number == s.number {
@@ -432,7 +457,7 @@ func (s *Spool) remove() error {
 	if err := s.syncDir(); err != nil {
 		return fmt.Errorf("the spool in %s: %w", s.o.Dir, err)
 	}
-	return s.at(afterRemove)
+	return s.at(AfterRemove)
 }
 
 // Stats says what the spool holds.

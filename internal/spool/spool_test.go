@@ -5,10 +5,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"hash/crc32"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -227,29 +232,44 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 
 var errDead = errors.New("dead")
 
+// Between any two effects of a spool its process may die, and the next one too, at whatever comes first: all that was promised is there, once
+// unless a whole segment was about to be removed, and nothing is called damaged that is not.
 func TestCrashPoints(t *testing.T) {
-	for p, want := range map[point]string{
-		afterWrite:   fmt.Sprint(series(1, 6)), // may be there, was never promised
-		afterSync:    fmt.Sprint(series(1, 6)),
-		beforeRemove: fmt.Sprint(series(1, 5)), // all of the segment once more
-		afterRemove:  fmt.Sprint(series(4, 5)),
-	} {
+	wants := map[Point][]int{
+		AfterHeader:   series(1, 5), // of a segment that never came to be
+		AfterSegment:  series(1, 5),
+		AfterWrite:    series(1, 6), // may be there, was never promised
+		AfterSync:     series(1, 6),
+		BeforeRemove:  series(1, 5), // all of the segment once more
+		AfterRemove:   series(4, 5),
+		AfterAside:    {1, 3, 4, 5}, // the second is damaged
+		AfterRewrite:  {1, 3, 4, 5},
+		AfterReplaced: {1, 3, 4, 5},
+	}
+	for _, p := range Points {
+		want := wants[p]
 		t.Run(string(p), func(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, dir, small)
 			add(t, s, 1, 5)
-			s.at = func(q point) error {
-				if p == q {
-					return errDead
+			at, died := p, 0
+			die := func(q Point) error {
+				if q != at {
+					return nil
 				}
-				return nil
+				died++
+				return errDead
 			}
+			s.o.Crash = die
 			switch p {
-			case afterWrite, afterSync:
+			case AfterHeader, AfterSegment:
+				s.end() // the next record begins a segment
+				fallthrough
+			case AfterWrite, AfterSync:
 				if err := s.Append([]events.Record{record(6)}); !errors.Is(err, errDead) {
 					t.Fatal(err)
 				}
-			default:
+			case BeforeRemove, AfterRemove:
 				list, err := s.Next(100, 1<<20)
 				if err != nil || len(list) != 3 {
 					t.Fatalf("%d records in the first segment: %v", len(list), err)
@@ -257,12 +277,80 @@ func TestCrashPoints(t *testing.T) {
 				if err := s.Done(3); !errors.Is(err, errDead) {
 					t.Fatal(err)
 				}
+			default:
+				first := s.segments[0]
+				b, err := os.ReadFile(first.path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b[headerSize+(len(b)-headerSize)/2] ^= 1
+				if err := os.WriteFile(first.path, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				_ = s.Close()
+				for range 2 { // and again, where it comes to that point again
+					again, err := Open(Options{Dir: dir, Crash: die, SegmentBytes: s.o.SegmentBytes})
+					if err != nil && !errors.Is(err, errDead) {
+						t.Fatal(err)
+					}
+					if err == nil {
+						_ = again.Close()
+					}
+				}
+			}
+			if died == 0 {
+				t.Fatal("it was not come to")
 			}
 			_ = s.Close() // only lets go of the lock
+			damaged := int64(0)
+			if p == AfterAside || p == AfterRewrite {
+				damaged = 1 // found once more, and kept in the same file
+			}
 			s = open(t, dir, small)
-			same(t, "left", numbers(t, s), want)
-			same(t, "damaged", s.Stats().Damaged, 0)
+			same(t, "damaged", s.Stats().Damaged, damaged)
+			add(t, s, 7, 7)
+			same(t, "left", numbers(t, s), append(want, 7))
+			if s.Trim() != nil || s.Stats().Bytes != s.aside || s.Stats().Records != 0 {
+				t.Errorf("stats %+v, aside %d", s.Stats(), s.aside)
+			}
+			if left, err := filepath.Glob(filepath.Join(dir, "*"+newSuffix)); err != nil || len(left) > 0 {
+				t.Errorf("left over: %v %v", left, err)
+			}
 		})
+	}
+}
+
+// Every point that is declared in the source is in Points, and is passed somewhere.
+func TestPointsAreAll(t *testing.T) {
+	declared, passed := map[string]bool{}, map[string]bool{}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				if id, ok := n.Type.(*ast.Ident); ok && id.Name == "Point" {
+					declared[n.Names[0].Name] = true
+				}
+			case *ast.CallExpr:
+				if sel, ok := n.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "at" && len(n.Args) == 1 {
+					passed[n.Args[0].(*ast.Ident).Name] = true
+				}
+			}
+			return true
+		})
+	}
+	if !maps.Equal(declared, passed) || len(declared) != len(Points) {
+		t.Errorf("declared %v, passed %v, %d are listed", slices.Sorted(maps.Keys(declared)), slices.Sorted(maps.Keys(passed)), len(Points))
 	}
 }
 

@@ -15,7 +15,7 @@ const rowsAtOnce = 100_000
 
 // partitionsOfTheLog reads every partition: its events, its commit records, its rows.
 func (v *verifier) partitionsOfTheLog(ctx context.Context) error {
-	for _, name := range []string{"commits.steps", "commits.items", "commits.decisions", "commits.alerts", "commits.dead", "commits.codes", "commits.totals"} {
+	for _, name := range []string{"log.records", "commits.steps", "commits.items", "commits.decisions", "commits.alerts", "commits.dead", "commits.codes", "commits.totals"} {
 		v.check(name)
 	}
 	v.expect.init()
@@ -56,7 +56,7 @@ func (v *verifier) partition(ctx context.Context, p int) error {
 			return give(record{m.Seq, m.At, c, err})
 		})
 	})
-	s := &side{v: v, p: p, o: oracle.New(p, v.Partitions, v.Who), input: input}
+	s := &side{v: v, p: p, o: oracle.New(p, v.Partitions, v.Who), input: input, numbers: map[string]uint64{}}
 	for r := range records {
 		if err := s.compare(ctx, r); err != nil {
 			return err
@@ -149,7 +149,8 @@ type side struct {
 	p       int
 	o       *oracle.Partition
 	input   <-chan events.Message
-	next    *events.Message // read and not begun
+	numbers map[string]uint64 // of gateways' records, the highest by producer
+	next    *events.Message   // read and not begun
 	reading *oracle.Reading
 	seq     uint64 // of reading
 	idx     int    // of its next event
@@ -179,6 +180,7 @@ func (s *side) advance(to events.Place) (out []oracle.Outcome) {
 			if s.next.Seq > to.Seq {
 				return out
 			}
+			s.numbered(*s.next)
 			s.reading, s.seq, s.idx = s.o.Read(*s.next), s.next.Seq, 0
 			s.next = nil
 		}

@@ -134,6 +134,14 @@ func (t *Traffic) operator(ctx, sending context.Context, rng *rand.Rand) {
 	}
 }
 
+// ScanOnce scans a code as a new visitor. The error is for a scan that had no answer: it may be stored.
+func (t *Traffic) ScanOnce(ctx context.Context, gateway string, c Code) error {
+	if !t.scan(ctx, http.MethodGet, gateway+"/s/"+c.Token, agents[0].agent, map[int]string{}, 0, false) {
+		return errors.New("no answer")
+	}
+	return nil
+}
+
 // call makes an admin call. Nothing that was answered below 500 will be
 // answered otherwise by another try.
 func (t *Traffic) call(ctx context.Context, rng *rand.Rand, method, path, key string, body []byte) (status int, said []byte, err error) {
