@@ -59,7 +59,8 @@ const (
 	QuietZone = 4
 	MaxQuiet  = 32
 
-	minDot = 3 // pixels of a module: below, dots are no dots and readers meet nothing
+	minModulePixels = 2 // a side: below, readers miss symbols, however clean
+	minRoundPixels  = 3 // below, round corners and dots are a blur
 
 	maxVersion = 40
 	maxContent = 7089 // digits in version 40 at level L; nothing longer fits any symbol
@@ -203,15 +204,11 @@ func Encode(o Options) (*Symbol, error) {
 	}
 	s.size, s.dpi, s.printed, s.quiet, s.fg, s.bg, s.shape, s.mark = size, dpi, o.MM, o.Quiet, fg, bg, o.Shape, o.Mark
 	scale := size / s.Width()
-	least := 1
-	if s.shape == ShapeDots {
-		least = minDot
+	least, as := minModulePixels, ""
+	if s.shape != ShapeSquare {
+		least, as = minRoundPixels, " of this shape"
 	}
 	if scale < least {
-		as := ""
-		if least > 1 {
-			as = " drawn as dots"
-		}
 		return nil, refuse("size", "%d pixels are too few for a symbol of version %d%s: it has %d modules with its quiet zone, so take at least %d pixels, better %d", size, s.version, as, s.Width(), least*s.Width(), 4*s.Width())
 	}
 	if err := s.checkPrint(); err != nil {
@@ -271,7 +268,9 @@ func encode(content string, version int, forced bool, level Level) (*Symbol, err
 			continue // too long for this version: the content is not empty and the version is in range
 		}
 		code.DisableBorder = true
-		return &Symbol{version: v, level: level, modules: code.Bitmap()}, nil
+		s := &Symbol{version: v, level: level, modules: code.Bitmap()}
+		unmistakable(layoutOf(v, level), s.modules)
+		return s, nil
 	}
 	if forced {
 		return nil, refuse("content", "its %d characters do not fit version %d at level %s, which is forced: save %d", utf8.RuneCountInString(content), version, level, excess(content, version, level))
