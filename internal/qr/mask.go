@@ -81,7 +81,7 @@ func remask(l *layout, modules [][]bool, from, to int) {
 
 // unmistakable changes the mask where the standard's choice has made something that readers take for a finder, if
 // another mask makes nothing like it, else to the one that makes least. The standard's penalties look for exact runs, readers for
-// runs within a tolerance: of symbols in version 3 one in five has something like a finder, and one in a hundred was not
+// runs within a tolerance: of symbols in version 3 one in three has something like a finder, and one in a hundred and fifty was not
 // read by a reader that looks for finders as ZXing does, at any size and in any light.
 func unmistakable(l *layout, modules [][]bool) {
 	own := maskOf(modules, l.level)
@@ -107,17 +107,20 @@ func unmistakable(l *layout, modules [][]bool) {
 }
 
 // falseFinders counts the places away from the three finders at which runs dark, light, dark, light, dark stand to each other as
-// about 1:1:3:1:1 both along the row and along the column.
+// about 1:1:3:1:1 both along the row and along the column, the whole being two fifths longer along one of them at most.
 func falseFinders(modules [][]bool) (count int) {
 	n := len(modules)
 	row := func(y int) func(int) bool { return func(x int) bool { return modules[y][x] } }
 	column := func(x int) func(int) bool { return func(y int) bool { return modules[y][x] } }
 	for y := range n {
-		for _, x := range middles(row(y), n) {
+		for _, across := range middles(row(y), n) {
+			x := across.at
 			if (x < 8 || x >= n-8) && y < 8 || x < 8 && y >= n-8 {
 				continue
 			}
-			if slices.ContainsFunc(middles(column(x), n), func(m int) bool { return m >= y-1 && m <= y+1 }) {
+			if slices.ContainsFunc(middles(column(x), n), func(down cut) bool {
+				return down.at >= y-1 && down.at <= y+1 && 5*max(down.length-across.length, across.length-down.length) < 2*across.length
+			}) {
 				count++
 			}
 		}
@@ -125,8 +128,11 @@ func falseFinders(modules [][]bool) (count int) {
 	return count
 }
 
-// middles are the middles of the runs that look like a finder cut through, with the tolerance of readers: half a run.
-func middles(dark func(int) bool, n int) (out []int) {
+// A cut is where runs look like a finder cut through: their middle and the length of all five, in modules.
+type cut struct{ at, length int }
+
+// middles are the cuts of a row or column, with the tolerance of readers: half a run.
+func middles(dark func(int) bool, n int) (out []cut) {
 	var runs [5]int
 	state := 0 // even: in a dark run
 	for i := 0; i <= n; i++ {
@@ -141,7 +147,12 @@ func middles(dark func(int) bool, n int) (out []int) {
 			runs[state] = 1
 		case state == 4:
 			if looksLikeFinder(runs) {
-				out = append(out, i-1-runs[4]-runs[3]-runs[2]/2)
+				length := runs[0] + runs[1] + runs[2] + runs[3] + runs[4]
+				at := i - runs[4] - runs[3] - (runs[2]+1)/2
+				out = append(out, cut{at, length})
+				if runs[2]%2 == 0 {
+					out = append(out, cut{at - 1, length}) // the edge between two
+				}
 			}
 			runs = [5]int{runs[2], runs[3], runs[4], 1, 0}
 			state = 3
@@ -154,9 +165,6 @@ func looksLikeFinder(runs [5]int) bool {
 	total := 0
 	for _, r := range runs {
 		total += r
-	}
-	if total < 7 {
-		return false
 	}
 	for i, r := range runs {
 		want := total // of a seventh

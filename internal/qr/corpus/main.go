@@ -21,7 +21,7 @@ func main() {
 	var o options
 	flag.Uint64Var(&o.Seed, "seed", 1, "what is drawn follows from it")
 	flag.IntVar(&o.Pictures, "pictures", 2400, "how many are drawn")
-	flag.IntVar(&o.Damaged, "damaged", 600, "how many of them are damaged, in each way")
+	flag.IntVar(&o.Damaged, "damaged", 400, "how many of them are damaged, in each way")
 	flag.StringVar(&o.Keep, "keep", "", "folder to leave all pictures in")
 	update := flag.String("update", "", "page to write the rates into")
 	asJSON := flag.Bool("json", false, "print the result as one JSON object")
