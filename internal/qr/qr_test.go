@@ -312,15 +312,36 @@ func FuzzEncode(f *testing.F) {
 	})
 }
 
-func BenchmarkPNG(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		s, err := Encode(Options{Content: "HTTPS://GO.EXAMPLE.COM/S/" + token34, Version: 3})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := s.PNG(); err != nil {
-			b.Fatal(err)
-		}
+// BenchmarkPicture is a picture of 512 pixels from its content to its bytes.
+func BenchmarkPicture(b *testing.B) {
+	logo := testLogo(b, 96, 96)
+	for _, row := range []struct {
+		name string
+		o    Options
+	}{
+		{"plain", Options{}},
+		{"plate", Options{Tracking: "7KQ2M4XR"}},
+		{"round, plate, badge, copy", Options{Tracking: "7KQ2M4XR", Shape: ShapeRound, Badge: "3群", Copy: "扫码入群"}},
+		{"logo", Options{Logo: logo}},
+		{"marked", Options{Tracking: "7KQ2M4XR", Mark: func(img *image.NRGBA, _ Geometry) error {
+			for i := 0; i < len(img.Pix); i += 64 {
+				img.Pix[i] ^= 3
+			}
+			return nil
+		}}},
+	} {
+		row.o.Content, row.o.Version, row.o.Forced = scanURL, 3, true
+		b.Run(row.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s, err := Encode(row.o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := s.PNG(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
