@@ -18,7 +18,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools engine binaries clients up demo bench test chaos soak lint vuln fmt clean
+.PHONY: help setup tools engine binaries clients up demo bench test chaos pictures soak lint vuln fmt clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -69,6 +69,10 @@ lint: ## gofmt, vet, staticcheck and the rules of the house
 	go vet ./...
 	go tool staticcheck ./...
 	go run ./internal/lint
+
+pictures: ## draw thousands of pictures, have two foreign decoders read them, and write the rates into docs/pictures.md
+	@tools/need.sh go zbarimg
+	@CGO_ENABLED=0 go run ./internal/qr/corpus --update docs/pictures.md
 
 soak: setup ## a day of traffic in ten minutes against the production processes: what grows that should not
 	@go run ./internal/soak $(SOAK)
