@@ -123,16 +123,19 @@ func (g *Gateway) fit(ctx context.Context, e *events.Event, now time.Time) error
 	}
 	switch d := e.Data.(type) {
 	case *events.Scan:
-		return g.fitScan(d, id)
+		err = g.fitScan(d, id)
 	case *events.Member:
 		g.hide(&d.Visitor, &d.OpenID)
-		return g.fitTarget(ctx, def, *d.Target)
+		err = g.fitTarget(ctx, def, *d.Target)
 	case *events.Conversion:
 		g.hide(&d.Visitor, &d.OpenID)
 	case *events.MemberSnapshot:
-		return g.fitTarget(ctx, def, *d.Target)
+		err = g.fitTarget(ctx, def, *d.Target)
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	return g.toldBefore(ctx, id)
 }
 
 // fitTarget refuses members of a target which the code has not, even after

@@ -335,3 +335,40 @@ func TestNewRefuses(t *testing.T) {
 		t.Errorf("status before Run = %d, want 503", w.Code)
 	}
 }
+
+// A gateway dies between storing a definition and telling the log of it.
+// Another, which finds the definition, tells the log before it stores anything
+// of the code: else that would be a dead letter.
+func TestEventsComeAfterTheirDefinition(t *testing.T) {
+	conn := connect(t, natstest.Start(t), 2)
+	never := func(o *gateway.Options) { o.Limits.RepairAfter = time.Hour }
+	first := newGateway(t, conn, never, func(o *gateway.Options) {
+		o.Crash = func(p gateway.Point) error {
+			if p == gateway.BeforeTell {
+				return errors.New("it died")
+			}
+			return nil
+		}
+	})
+	second := newGateway(t, conn, never)
+	second.work()
+	for _, by := range []string{"a scan", "an event"} {
+		first.admin("POST", "/v1/codes", `{"profile":"wechat-group","name":"`+by+`","targets":[{"url":"https://example.com/a"}]}`).want(t, 500)
+		var c map[string]any
+		second.until("the other has the code of "+by, func() bool {
+			for _, v := range second.admin("GET", "/v1/codes", "").json(t)["codes"].([]any) {
+				if code := v.(map[string]any); code["name"] == by {
+					c = code
+				}
+			}
+			return c != nil
+		})
+		if by == "a scan" {
+			second.scan(c).want(t, 302)
+		} else {
+			second.admin("POST", "/v1/events", fmt.Sprintf(`{"specversion":"1.0","id":"e","source":"t","type":"huoma.scan.v1","subject":%q,"time":%q,"data":{"visitor":"v"}}`,
+				c["id"], time.Now().UTC().Format(time.RFC3339Nano))).want(t, 202)
+		}
+		second.until(by+" is counted", func() bool { return second.count(c, "accepted") == 1 })
+	}
+}

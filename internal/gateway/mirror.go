@@ -83,6 +83,19 @@ func (m *mirror) define(id token.CodeID, def *code.Definition, now time.Time) (u
 	return e.heard < e.def.Revision
 }
 
+// unheard is the revision of a code's definition, if the scan worker has not
+// been heard of it yet.
+func (m *mirror) unheard(id token.CodeID) (revision uint64, unheard bool) {
+	s := m.shard(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.codes[id]
+	if e == nil || e.def == nil || e.heard >= e.def.Revision {
+		return 0, false
+	}
+	return e.def.Revision, true
+}
+
 // foretell works out what the scan worker will make of def, with the worker's
 // own state machine.
 func (e *entry) foretell(def *code.Definition, now time.Time) {
@@ -298,6 +311,7 @@ type verdict struct {
 	target  code.Target // when led somewhere
 	until   time.Time   // locked: when the lock ends
 	def     *code.Definition
+	unheard bool // no scan worker has said anything of the code yet
 }
 
 // decide answers a scan of a code at now, in the scan worker's own order: what
@@ -311,7 +325,7 @@ func (m *mirror) decide(id token.CodeID, class code.Verdict, classRule string, w
 	if e == nil || e.def == nil {
 		return a, false
 	}
-	a.def = e.def
+	a.def, a.unheard = e.def, e.heard == 0
 	if class != "" {
 		a.verdict, a.rule = class, classRule
 		return a, true

@@ -49,6 +49,11 @@ func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return g.refuse(w, r, problem(http.StatusNotFound, "unknown_code", "the code is not known here: it may belong to another installation"))
 	}
+	if a.unheard {
+		if err := g.toldBefore(r.Context(), picture.Code); err != nil {
+			return g.refuse(w, r, g.asProblem(err, route{pattern: "/s/{token}"}))
+		}
+	}
 	partition := events.Partition(s.code, g.opts.Partitions)
 	capped := a.verdict == code.Accepted && a.def.MaxScans > 0
 	if capped && !g.mirror.admit(picture.Code, s.at, g.held[partition].Load()) {

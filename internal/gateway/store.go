@@ -121,6 +121,25 @@ func (g *Gateway) tellUnheard(ctx context.Context, list ...*stored) error {
 	return g.tell(ctx, rest...)
 }
 
+// toldBefore makes sure that the log has a code's definition before what is
+// about to be stored of the code: the gateway that minted or changed it may
+// have died between storing the definition and telling the log, and what the
+// log meets of a code it does not know is a dead letter.
+func (g *Gateway) toldBefore(ctx context.Context, id token.CodeID) error {
+	revision, unheard := g.mirror.unheard(id)
+	if !unheard || !g.outbox.lacks(id.String(), revision) {
+		return nil
+	}
+	s, _, err := g.load(ctx, id.String())
+	if err != nil {
+		return g.unavailable(err)
+	}
+	if s == nil {
+		return nil
+	}
+	return g.tell(ctx, s)
+}
+
 // take brings a definition into the mirror.
 func (g *Gateway) take(s *stored) error {
 	id, err := token.ParseCodeID(s.Def.ID)
