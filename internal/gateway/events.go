@@ -60,6 +60,13 @@ func (g *Gateway) takeEvents(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	for _, item := range items { // all of them are in order
+		if id, err := token.ParseCodeID(item.Event.Subject); err == nil {
+			if err := g.tellFirst(r.Context(), id); err != nil {
+				return err
+			}
+		}
+	}
 	spooled, err := g.flusher.keep(r.Context(), list...)
 	if err != nil {
 		return err
@@ -135,7 +142,7 @@ func (g *Gateway) fit(ctx context.Context, e *events.Event, now time.Time) error
 	if err != nil {
 		return err
 	}
-	return g.toldBefore(ctx, id)
+	return nil
 }
 
 // fitTarget refuses members of a target which the code has not, even after

@@ -74,6 +74,8 @@ func TestNothingIsAnsweredBeforeItIsStored(t *testing.T) {
 	conn := connect(t, natstest.Start(t), 2)
 	first := newGateway(t, conn)
 	c := first.mint("")
+	first.work()
+	first.until("the worker is heard", func() bool { return first.gate.Outbox() == 0 })
 	f := &faulty{Conn: conn, hold: make(chan struct{})}
 	h := newGateway(t, conn, func(o *gateway.Options) { o.Backend = f; o.Limits.QueuedEvents = 10; o.Limits.Store = time.Minute })
 

@@ -47,6 +47,7 @@ type Gateway struct {
 	outbox  outbox
 	damaged damage
 	forged  forgedCounts
+	telling sync.Mutex // held while a definition is told before what follows it
 	alerts  *alertRing
 	held    []atomic.Int64 // by partition, see mirror.admit
 	commits []commitTimes  // by partition

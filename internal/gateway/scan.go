@@ -50,7 +50,7 @@ func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 		return g.refuse(w, r, problem(http.StatusNotFound, "unknown_code", "the code is not known here: it may belong to another installation"))
 	}
 	if a.unheard {
-		if err := g.toldBefore(r.Context(), picture.Code); err != nil {
+		if err := g.tellFirst(r.Context(), picture.Code); err != nil {
 			return g.refuse(w, r, g.asProblem(err, route{pattern: "/s/{token}"}))
 		}
 	}

@@ -121,23 +121,47 @@ func (g *Gateway) tellUnheard(ctx context.Context, list ...*stored) error {
 	return g.tell(ctx, rest...)
 }
 
-// toldBefore makes sure that the log has a code's definition before what is
+// tellFirst makes sure that the log has a code's definition before what is
 // about to be stored of the code: the gateway that minted or changed it may
-// have died between storing the definition and telling the log, and what the
-// log meets of a code it does not know is a dead letter.
-func (g *Gateway) toldBefore(ctx context.Context, id token.CodeID) error {
+// have died between storing and telling, and what the log meets of a code that
+// it does not know is a dead letter. While the bucket is out of reach the
+// definition's own event is, too, and another says the same: of two the log
+// takes one.
+func (g *Gateway) tellFirst(ctx context.Context, id token.CodeID) error {
 	revision, unheard := g.mirror.unheard(id)
-	if !unheard || !g.outbox.lacks(id.String(), revision) {
+	if !unheard || !g.outbox.untold(id.String(), revision) {
+		return nil
+	}
+	g.telling.Lock() // a crowd tells it once
+	defer g.telling.Unlock()
+	if !g.outbox.untold(id.String(), revision) {
 		return nil
 	}
 	s, _, err := g.load(ctx, id.String())
 	if err != nil {
-		return g.unavailable(err)
+		def, typ := g.mirror.definition(id), events.TypeCodeChanged
+		if def.Revision == 1 {
+			typ = events.TypeCodeMinted
+		}
+		s = g.newStored(typ, *def)
 	}
 	if s == nil {
 		return nil
 	}
-	return g.tell(ctx, s)
+	e, err := g.encode(s.event())
+	if err != nil {
+		return err
+	}
+	spooled, err := g.flusher.keep(ctx, e)
+	if err != nil {
+		return err
+	}
+	if spooled {
+		g.outbox.spooled(s.Def.ID, s.Def.Revision)
+	} else {
+		g.outbox.told(s.Def.ID, s.Def.Revision)
+	}
+	return nil
 }
 
 // take brings a definition into the mirror.
@@ -213,6 +237,7 @@ type change struct {
 	revision uint64
 	since    time.Time
 	told     bool // this gateway knows that the log has the event
+	spooled  bool // its spool has it, before anything else of the code
 }
 
 func (o *outbox) add(id string, revision uint64, now time.Time) {
@@ -233,6 +258,24 @@ func (o *outbox) told(id string, revision uint64) {
 		c.told = true
 		o.waiting[id] = c
 	}
+}
+
+// spooled notes that a revision is in the spool: what follows it there needs no other.
+func (o *outbox) spooled(id string, revision uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c, ok := o.waiting[id]; ok && c.revision == revision {
+		c.spooled = true
+		o.waiting[id] = c
+	}
+}
+
+// untold reports whether a revision has to be told before anything else of the code.
+func (o *outbox) untold(id string, revision uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c, ok := o.waiting[id]
+	return ok && c.revision == revision && !c.told && !c.spooled
 }
 
 // lacks reports whether the log may not have heard of a revision.
