@@ -180,6 +180,8 @@ type Grant struct {
 }
 
 var grants = []Grant{
+	{"internal/token", "github.com/emmansun/gmsm/sm3", "the standard library has no SM3, which seals of wecom-group pictures are made with; pure functions of bytes"},
+	{"internal/token", "github.com/emmansun/gmsm/sm4", "the standard library has no SM4, which seals of wecom-group pictures are made with; pure functions of bytes"},
 	{"internal/qr", "github.com/skip2/go-qrcode", "it encodes the symbol; everything drawn on it is ours"},
 	{"internal/visit", "github.com/x-way/crawlerdetect", "a kept list of robots, pure data"},
 	{"internal/visit", "github.com/ua-parser/uap-go", "a kept list of devices, pure data"},
