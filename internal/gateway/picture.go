@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/qr"
 	"github.com/huoma/huoma/internal/token"
@@ -88,12 +87,12 @@ func (g *Gateway) pictureOptions(k known, q url.Values) (o qr.Options, err error
 	if o.Size, err = queryInt(q, "size", qr.MinSize, qr.MaxSize, def.Style.Size); err != nil {
 		return o, err
 	}
-	p, err := g.pictureOf(k.id, n)
+	p, err := g.pictureOf(def, k.id, n)
 	if err != nil {
 		return o, err
 	}
-	profile, _ := code.ProfileByName(def.Profile)
-	o.Content, o.Version, o.Level = printed(p.ScanURL), profile.QRVersion, qr.Level(firstOf(q.Get("ec"), profile.QRLevel))
+	version, level := SymbolOf(def.Profile, g.opts.QRFree)
+	o.Content, o.Version, o.Level = printed(p.ScanURL), version, qr.Level(firstOf(q.Get("ec"), level))
 	o.Rendering = qr.Rendering(q.Get("rendering"))
 	o.Foreground = firstOf(q.Get("fg"), variant.Foreground, def.Style.Foreground)
 	o.Background = firstOf(q.Get("bg"), variant.Background, def.Style.Background)
