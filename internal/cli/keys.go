@@ -160,8 +160,8 @@ func (c *keysRotateCmd) Run(a *App) error {
 	}
 	now := time.Now()
 	seals := now.Add(c.In.Duration()).Truncate(time.Second)
-	if c.In > 0 && seals.Before(now.Add(c.In.Duration())) {
-		seals = seals.Add(time.Second)
+	if c.In > 0 {
+		seals = token.WholeSecond(now.Add(c.In.Duration()))
 	}
 	var id int
 	err := keyfile.Update(c.path(), func(k *token.Keyring) (next *token.Keyring, err error) {
@@ -194,19 +194,19 @@ func (c *keysRetireCmd) Run(a *App) error {
 	if err != nil {
 		return err
 	}
-	at := time.Now().Add(c.In.Duration())
+	at := token.WholeSecond(time.Now().Add(c.In.Duration()))
 	if _, err := k.Retire(c.ID, at); err != nil {
 		return err
 	}
 	if err := c.agree(a, k, at); err != nil {
 		return err
 	}
-	at = time.Now().Add(c.In.Duration())
+	at = token.WholeSecond(time.Now().Add(c.In.Duration()))
 	if err := keyfile.Update(c.path(), func(k *token.Keyring) (*token.Keyring, error) { return k.Retire(c.ID, at) }); err != nil {
 		return c.explain(err)
 	}
 	if c.JSON {
-		return printJSON(a.Stdout, map[string]any{"keyring": c.path(), "id": c.ID, "retired": at.UTC().Truncate(time.Second)})
+		return printJSON(a.Stdout, map[string]any{"keyring": c.path(), "id": c.ID, "retired": at})
 	}
 	_, err = fmt.Fprintf(a.Stdout, "key %d opens nothing from %s on: give the file to every gateway and scan worker before, and to the backups\n", c.ID, stamp(at))
 	return err

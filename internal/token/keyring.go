@@ -242,7 +242,7 @@ func (r *ring) find(id int) (int, error) {
 	return 0, refused("there is no key %d: huoma keys list shows them", id)
 }
 
-// Retire returns the ring whose key id opens nothing from at on, in whole seconds. It stays in the ring, since what was decided
+// Retire returns the ring whose key id opens nothing from at on, to the next whole second. It stays in the ring, since what was decided
 // before is decided alike when it is read again. The key that is newest, or seals at that time, is refused.
 func (k *Keyring) Retire(id int, at time.Time) (*Keyring, error) {
 	r := k.get()
@@ -250,7 +250,7 @@ func (k *Keyring) Retire(id int, at time.Time) (*Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	at = at.UTC().Truncate(time.Second)
+	at = WholeSecond(at)
 	switch m := r.keys[i]; {
 	case i == len(r.keys)-1:
 		return nil, refused("key %d is the newest, and new pictures need it: rotate first", id)
@@ -311,6 +311,14 @@ func (k *Keyring) Same(other *Keyring) bool {
 	return subtle.ConstantTimeCompare(a.root, b.root) == 1 && slices.EqualFunc(a.keys, b.keys, func(m, n *masterKey) bool {
 		return m.id == n.id && subtle.ConstantTimeCompare(m.secret, n.secret) == 1 && m.created.Equal(n.created) && m.seals.Equal(n.seals) && m.retired.Equal(n.retired)
 	})
+}
+
+// WholeSecond is t or the next whole second, in UTC. What was decided before a key was retired must not fall behind it.
+func WholeSecond(t time.Time) time.Time {
+	if whole := t.UTC().Truncate(time.Second); whole.Before(t) {
+		return whole.Add(time.Second)
+	}
+	return t.UTC()
 }
 
 func stamp(t time.Time) string { return t.Format(time.RFC3339) }

@@ -139,6 +139,10 @@ func TestKeysThatStay(t *testing.T) {
 			t.Errorf("%s: %v, want %q", row.name, row.err, row.want)
 		}
 	}
+	late := mustRetire(t, two, 0, now.Add(time.Hour+time.Millisecond))
+	if got := late.Keys()[0].Retired; !got.Equal(now.Add(time.Hour + time.Second)) {
+		t.Errorf("retired from %s on, which is earlier than was asked for", got)
+	}
 	if err := retire(two, 0, now.Add(time.Minute)); err != nil {
 		t.Errorf("once another seals: %v", err)
 	}
