@@ -155,7 +155,7 @@ func TestKeysInARunningInstallation(t *testing.T) {
 	if err := os.WriteFile(in.keys, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "dead letters", true, func() bool { return metric(`huoma_dead_letters_total{reason="invalid_field"} 5`) })
+	until(t, "dead letters", true, func() bool { return metric(`huoma_dead_letters_total{reason="invalid_value"} 5`) })
 	in.proven()
 
 	keys, err := keyfile.Load(in.keys)
