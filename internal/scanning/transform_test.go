@@ -38,7 +38,7 @@ func testIdentity() Identity {
 			return s
 		},
 		Device: func(string) (string, string, string) { return "phone", "os", "app" },
-		// "c1:2" is variant 2 of c1, "short:2" of any code; "c1:2!" is made with a key that is retired at the epoch and an hour.
+		// "c1:2" is variant 2 of c1, "short:2" of any code; "c1:2!" is made with a key that is retired 20 s after the epoch.
 		Picture: func(token, of string, at time.Time) (Picture, string) {
 			token, old := strings.CutSuffix(token, "!")
 			id, variant, ok := strings.Cut(token, ":")
@@ -46,7 +46,7 @@ func testIdentity() Identity {
 			switch {
 			case !ok || err != nil:
 				return Picture{}, "seal"
-			case old && !at.Before(epoch.Add(time.Hour)):
+			case old && !at.Before(epoch.Add(20 * time.Second)):
 				return Picture{}, "unknown-key"
 			case id == "short":
 				id = of
