@@ -137,11 +137,12 @@ func (in *installation) call(method, path string, body any, out any) int {
 }
 
 type minted struct {
-	ID      string `json:"id"`
-	Token   string `json:"token"`
-	ScanURL string `json:"scan_url"`
-	QRPNG   string `json:"qr_png"`
-	Status  string `json:"status"`
+	ID       string `json:"id"`
+	Token    string `json:"token"`
+	ScanURL  string `json:"scan_url"`
+	Tracking string `json:"tracking"`
+	QRPNG    string `json:"qr_png"`
+	Status   string `json:"status"`
 }
 
 func (in *installation) mint(body map[string]any) minted {

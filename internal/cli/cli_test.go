@@ -64,6 +64,12 @@ func TestWrongUsageIsStatusTwoAndOneSentence(t *testing.T) {
 		{[]string{"verify", "everything"}, "everything"},
 		{[]string{"keys"}, "new"},
 		{[]string{"keys", "new"}, "--keyring"},
+		{[]string{"keys", "retire"}, "<id>"},
+		{[]string{"keys", "retire", "oldest"}, "oldest"},
+		{[]string{"keys", "retire", "0", "--in", "soon"}, "--in"},
+		{[]string{"keys", "rotate", "--in", "-5m"}, "--in"},
+		{[]string{"up", "--public-url", "https://a-host-that-is-rather-long.example.com"}, "--qr-free wechat-group,wechat-static"},
+		{[]string{"up", "--qr-free", "wechat", "--public-url", "https://qr.example.com"}, "no profile"},
 		{[]string{"clickhouse", "--port", "9000"}, "--port"},
 	} {
 		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
@@ -91,6 +97,10 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	if _, err := keyfile.Create(ring); err != nil {
 		t.Fatal(err)
 	}
+	empty := filepath.Join(dir, "empty.json")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	away := []string{"--gateway", "http://127.0.0.1:1", "--data", dir}
 	for _, row := range []struct {
 		name string
@@ -106,6 +116,11 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"no clickhouse, migrate", []string{"migrate", "--clickhouse-url", "clickhouse://127.0.0.1:1/huoma"}, "--clickhouse-url"},
 		{"no nats", []string{"replay", "--dlq", "--list", "--nats-url", "nats://user:secret@127.0.0.1:1"}, "--nats-url"},
 		{"no keyring", append([]string{"verify"}, away...), "--keyring"},
+		{"no keyring, list", []string{"keys", "list", "--data", filepath.Join(dir, "none")}, "--keyring"},
+		{"no keyring, rotate", []string{"keys", "rotate", "--data", filepath.Join(dir, "none")}, "--keyring"},
+		{"no keyring, retire", []string{"keys", "retire", "0", "--data", filepath.Join(dir, "none")}, "--keyring"},
+		{"an empty keyring", []string{"keys", "rotate", "--keyring", empty}, "it is empty"},
+		{"a folder for a keyring", []string{"keys", "list", "--keyring", dir}, "not a regular file"},
 		{"no nats, verify", append([]string{"verify", "--keyring", ring, "--nats-url", "nats://user:secret@127.0.0.1:1"}, away...), "--nats-url"},
 		{"no csv", append([]string{"mint", "--from", filepath.Join(dir, "none.csv")}, away...), "--from"},
 		{"data is a file", []string{"up", "--data", file}, "--data"},
