@@ -51,7 +51,7 @@ type middle struct{ w, h int }
 // draw places everything anew, with a middle of this size.
 func (s *Symbol) draw(o Options, code []*typeface.Glyph, m middle, scale int) error {
 	b := newBudget(layoutOf(s.version, s.level))
-	s.items, s.covered, s.logo = nil, make([]bool, b.n*b.n), nil
+	s.items, s.covered, s.logo, s.badge = nil, make([]bool, b.n*b.n), nil, image.Rectangle{}
 	switch {
 	case o.Logo != nil:
 		if err := s.drawLogo(b, o.Logo, m); err != nil {
@@ -177,6 +177,7 @@ func (s *Symbol) drawBadge(b *budget, text string, scale int) error {
 			return refuse("badge", "in %d pixels its letters would be too small to read: take at least %d, or a shorter badge", s.size, int(math.Ceil(need*float64(scale)/float64(em)))*s.Width())
 		}
 		s.cover(b, r)
+		s.badge = r
 		s.writeBadge(r, lines, em)
 		return nil
 	}

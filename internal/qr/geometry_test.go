@@ -8,7 +8,7 @@ import (
 
 // TestGeometryIsWhereTheModulesAre looks every module up in the picture by the geometry alone.
 func TestGeometryIsWhereTheModulesAre(t *testing.T) {
-	for _, size := range []int{64, 100, 512, 1000} {
+	for _, size := range []int{80, 100, 512, 1000} {
 		s, err := Encode(Options{Content: "HTTPS://GO.EXAMPLE.COM/S/" + token34, Version: 3, Size: size})
 		if err != nil {
 			t.Fatal(err)

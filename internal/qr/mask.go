@@ -1,6 +1,6 @@
 package qr
 
-import "slices"
+import "image"
 
 // A mask turns data modules over so that they look like noise (ISO/IEC 18004:2015, 7.8.2), y being the row.
 var masks = [8]func(x, y int) bool{
@@ -83,9 +83,12 @@ func remask(l *layout, modules [][]bool, from, to int) {
 // another mask makes nothing like it, else to the one that makes least. The standard's penalties look for exact runs, readers for
 // runs within a tolerance: of symbols in version 3 one in three has something like a finder, and one in a hundred and fifty was not
 // read by a reader that looks for finders as ZXing does, at any size and in any light.
-func unmistakable(l *layout, modules [][]bool) {
-	own := maskOf(modules, l.level)
-	least := falseFinders(modules)
+//
+// What lies over the symbol counts as it looks: plate and logo are light, a badge is dark, and where it has letters both.
+func (s *Symbol) unmistakable() {
+	l := layoutOf(s.version, s.level)
+	own := maskOf(s.modules, s.level)
+	least := s.mistakable()
 	if own < 0 || least == 0 {
 		return
 	}
@@ -94,19 +97,50 @@ func unmistakable(l *layout, modules [][]bool) {
 		if to == own {
 			continue
 		}
-		remask(l, modules, at, to)
+		remask(l, s.modules, at, to)
 		at = to
-		if n := falseFinders(modules); n < least {
+		if n := s.mistakable(); n < least {
 			best, least = to, n
 		}
 		if least == 0 {
 			return
 		}
 	}
-	remask(l, modules, at, best)
+	remask(l, s.modules, at, best)
 }
 
-// falseFinders counts the places away from the three finders at which runs dark, light, dark, light, dark stand to each other as
+func (s *Symbol) mistakable() int {
+	if s.badge.Empty() {
+		return falseFinders(s.look(image.Rectangle{}))
+	}
+	letters := s.badge.Inset(1)
+	return falseFinders(s.look(image.Rectangle{})) + falseFinders(s.look(letters))
+}
+
+// look is what is seen of the modules under all that is drawn, letters being where a badge is light.
+func (s *Symbol) look(letters image.Rectangle) [][]bool {
+	if s.covered == nil {
+		return s.modules
+	}
+	n := len(s.modules)
+	out := make([][]bool, n)
+	for y := range out {
+		out[y] = append([]bool(nil), s.modules[y]...)
+		for x := range out[y] {
+			if at := image.Pt(x, y); s.covered[y*n+x] {
+				out[y][x] = at.In(s.badge) && !at.In(letters)
+			}
+		}
+	}
+	return out
+}
+
+const (
+	finder    = 7  // modules across
+	deceptive = 16 // how much worse a place is that has the size of a finder: readers choose the three that are most alike
+)
+
+// falseFinders weighs the places away from the three finders at which runs dark, light, dark, light, dark stand to each other as
 // about 1:1:3:1:1 both along the row and along the column, the whole being two fifths longer along one of them at most.
 func falseFinders(modules [][]bool) (count int) {
 	n := len(modules)
@@ -118,10 +152,15 @@ func falseFinders(modules [][]bool) (count int) {
 			if (x < 8 || x >= n-8) && y < 8 || x < 8 && y >= n-8 {
 				continue
 			}
-			if slices.ContainsFunc(middles(column(x), n), func(down cut) bool {
-				return down.at >= y-1 && down.at <= y+1 && 5*max(down.length-across.length, across.length-down.length) < 2*across.length
-			}) {
+			for _, down := range middles(column(x), n) {
+				if down.at < y-1 || down.at > y+1 || 5*max(down.length-across.length, across.length-down.length) >= 2*across.length {
+					continue
+				}
 				count++
+				if across.length == finder && down.length >= finder-1 && down.length <= finder+1 {
+					count += deceptive
+				}
+				break
 			}
 		}
 	}

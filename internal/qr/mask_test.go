@@ -100,11 +100,11 @@ func TestNothingIsTakenForAFinder(t *testing.T) {
 			b[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[r.IntN(32)]
 		}
 		content := "HTTPS://GO.EXAMPLE.COM/S/" + string(b)
-		s, err := encode(content, 3, true, LevelM)
+		s, err := Encode(Options{Content: content, Version: 3, Forced: true, Tracking: "7KQ2M4XR", Badge: []string{"", "3群"}[r.IntN(2)]})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if falseFinders(s.modules) > 0 {
+		if s.mistakable() > 0 {
 			left++ // no mask was better
 		}
 		if maskOf(s.modules, LevelM) != maskOf(bare(t, content, 3, LevelM), LevelM) {

@@ -52,18 +52,6 @@ func (p *path) words(glyphs []*typeface.Glyph, x, y, em float32) {
 	}
 }
 
-// last is the point a segment ends at.
-func last(s typeface.Segment) [2]float32 {
-	switch s.Op {
-	case typeface.Quad:
-		return s.Pts[1]
-	case typeface.Cubic:
-		return s.Pts[2]
-	default:
-		return s.Pts[0]
-	}
-}
-
 // points is how many of a segment's points its operation uses.
 func points(op typeface.Op) int {
 	switch op {

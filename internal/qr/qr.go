@@ -133,10 +133,11 @@ type Symbol struct {
 	shape            Shape
 	mark             Mark
 
-	covered []bool // modules something is drawn over, by row; nil: none
-	eye     []bool // modules that eyes are drawn for
-	eyes    []item // finders and alignment patterns of round shapes
-	items   []item // plate, badge, copy
+	badge   image.Rectangle // modules of the symbol under the badge
+	covered []bool          // modules something is drawn over, by row; nil: none
+	eye     []bool          // modules that eyes are drawn for
+	eyes    []item          // finders and alignment patterns of round shapes
+	items   []item          // plate, badge, copy
 	logo    *Logo
 	logoAt  image.Rectangle // modules from the corner of the quiet zone
 	foot    float32         // modules of height under the quiet zone, for the copy
@@ -218,6 +219,7 @@ func Encode(o Options) (*Symbol, error) {
 	if err := s.arrange(o, scale); err != nil {
 		return nil, err
 	}
+	s.unmistakable()
 	if err := s.drawCopy(o.Copy, scale); err != nil {
 		return nil, err
 	}
@@ -268,9 +270,7 @@ func encode(content string, version int, forced bool, level Level) (*Symbol, err
 			continue // too long for this version: the content is not empty and the version is in range
 		}
 		code.DisableBorder = true
-		s := &Symbol{version: v, level: level, modules: code.Bitmap()}
-		unmistakable(layoutOf(v, level), s.modules)
-		return s, nil
+		return &Symbol{version: v, level: level, modules: code.Bitmap()}, nil
 	}
 	if forced {
 		return nil, refuse("content", "its %d characters do not fit version %d at level %s, which is forced: save %d", utf8.RuneCountInString(content), version, level, excess(content, version, level))

@@ -176,9 +176,9 @@ func TestSizes(t *testing.T) {
 		version, size int
 		want          string // part of the error, "" when it is drawn
 	}{
-		{3, 0, ""}, {3, 64, ""}, {3, 4096, ""}, {12, 73, ""},
+		{3, 0, ""}, {3, 74, ""}, {3, 4096, ""}, {12, 146, ""},
 		{3, -1, "outside 64 to 4096"}, {3, 1, "outside 64 to 4096"}, {3, 63, "outside 64 to 4096"}, {3, 4097, "outside 64 to 4096"}, {3, 1 << 40, "outside 64 to 4096"},
-		{12, 72, "too few for a symbol of version 12: it has 73 modules"}, {40, 184, "too few"}, {40, 185, ""},
+		{12, 145, "too few for a symbol of version 12: it has 73 modules with its quiet zone, so take at least 146"}, {40, 369, "too few"}, {40, 370, ""},
 	} {
 		_, err := Encode(Options{Content: content, Version: row.version, Size: row.size})
 		if row.want == "" && err != nil {

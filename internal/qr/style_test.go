@@ -347,7 +347,7 @@ func TestStylesRefused(t *testing.T) {
 		{"one dot an inch", "dpi", "outside 72 to 2400", Options{DPI: 1}},
 		{"size 10", "size", "outside 64 to 4096", Options{Size: 10}},
 		{"size 100000", "size", "outside 64 to 4096", Options{Size: 100_000}},
-		{"dots too small", "size", "drawn as dots", Options{Size: 80, Shape: ShapeDots}},
+		{"dots too small", "size", "of this shape", Options{Size: 80, Shape: ShapeDots}},
 	} {
 		if row.o.Content == "" {
 			row.o.Content = scanURL

@@ -14,6 +14,7 @@ func Terminal(content string, w io.Writer) error {
 		return err
 	}
 	s.quiet = QuietZone
+	s.unmistakable()
 	var b bytes.Buffer
 	for y := 0; y < s.Width(); y += 2 {
 		for x := range s.Width() {

@@ -23,7 +23,7 @@ func (r *result) text() string {
 		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s | %s | %d |\n", d.Name, d.Of, per(d.ZBar), per(d.ZXing), per(d.Both), per(d.Any), d.Wrong)
 	}
 	for _, f := range r.Failures {
-		b.WriteString("\n" + f)
+		b.WriteString("\n" + f + "\n")
 	}
 	return b.String()
 }
