@@ -1,6 +1,10 @@
 package gateway
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
 // maxBadRows is how many bad rows of a batch are told.
 const maxBadRows = 100
@@ -13,22 +17,23 @@ type rowProblem struct {
 	Field  string `json:"field,omitzero"`
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
+
+	problem *Problem
+	at      int // its row
 }
 
 // badRows collects what is wrong with a batch.
 type badRows struct {
-	first *Problem
 	list  []rowProblem
 	total int
 	err   error // what is no row's fault
 }
 
-func (b *badRows) add(p *Problem) {
-	if b.total++; b.first == nil {
-		b.first = p
-	}
+// add notes what is wrong with the row at a place, from 0.
+func (b *badRows) add(at int, p *Problem) {
+	b.total++
 	if len(b.list) < maxBadRows {
-		b.list = append(b.list, rowProblem{p.Index, p.Line, p.Column, p.Field, p.Code, p.Detail})
+		b.list = append(b.list, rowProblem{p.Index, p.Line, p.Column, p.Field, p.Code, p.Detail, p, at})
 	}
 }
 
@@ -44,10 +49,11 @@ func (b *badRows) problem() error {
 	switch {
 	case b.err != nil:
 		return b.err
-	case b.first == nil:
+	case b.total == 0:
 		return nil
 	}
-	p := *b.first
+	slices.SortStableFunc(b.list, func(x, y rowProblem) int { return cmp.Compare(x.at, y.at) }) // names are looked at after all rows, and so on
+	p := *b.list[0].problem
 	p.Rows, p.Bad = b.list, b.total
 	if b.total > 1 {
 		p.Detail += fmt.Sprintf(" (and %d more: see rows)", b.total-1)

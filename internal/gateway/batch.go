@@ -200,7 +200,7 @@ func (b *mintBatch) refuse(r row, err error) {
 		p.Field = rows.NameOf(p.Field)
 		p.Column = r.number(p.Field)
 	}
-	b.bad.add(p)
+	b.bad.add(r.index, p)
 }
 
 func (b *mintBatch) readJSON(body []byte) error {

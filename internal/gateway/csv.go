@@ -29,7 +29,7 @@ func (b *mintBatch) readCSV(from io.Reader) error {
 		}
 		next := row{index: len(b.rows), line: record.Line, number: in.Number}
 		if p, ok := errors.AsType[*rows.Problem](err); ok {
-			b.bad.add(csvProblem(p))
+			b.bad.add(next.index, csvProblem(p))
 			if p.Fatal {
 				return nil
 			}
