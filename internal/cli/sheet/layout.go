@@ -75,6 +75,12 @@ func (o Options) Layout() (Layout, error) {
 	return l, nil
 }
 
+// Marked is l with another mark.
+func (l Layout) Marked(mark string) Layout {
+	l.o.Mark = mark
+	return l
+}
+
 // Pixels is the side of a picture at [DPI].
 func (l Layout) Pixels() int { return int(math.Ceil(l.Side / 25.4 * DPI)) }
 
