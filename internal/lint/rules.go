@@ -181,6 +181,9 @@ type Grant struct {
 
 var grants = []Grant{
 	{"internal/qr", "github.com/skip2/go-qrcode", "it encodes the symbol; everything drawn on it is ours"},
+	{"internal/qr", "golang.org/x/image", "it fills outlines and scales logos, pure data in and out"},
+	{"internal/qr/typeface", "golang.org/x/image/font", "it reads the outlines of embedded fonts"},
+	{"internal/qr/typeface", "golang.org/x/image/math/fixed", "the numbers that outlines are in"},
 	{"internal/visit", "github.com/x-way/crawlerdetect", "a kept list of robots, pure data"},
 	{"internal/visit", "github.com/ua-parser/uap-go", "a kept list of devices, pure data"},
 }
