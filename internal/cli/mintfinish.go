@@ -84,7 +84,7 @@ func (b *bulk) finish(ctx context.Context, j *journal) error {
 			return err
 		}
 	}
-	return j.end(len(b.chunks))
+	return j.end()
 }
 
 func (b *bulk) finishFolder(j *journal) error {

@@ -100,7 +100,7 @@ func openJournal(f form, out string, want runState) (j *journal, done bool, err 
 			return nil, false, fmt.Errorf("%s is there already, and the list of codes would go there: remove it or name another file with --out", j.idsPath())
 		}
 	}
-	if err := errors.Join(os.MkdirAll(j.dir, 0o755), os.MkdirAll(j.pictures(), 0o755)); err != nil {
+	if err := errors.Join(makeFolder(j.dir), makeFolder(j.pictures())); err != nil {
 		return nil, false, fmt.Errorf("%s cannot be made: name another place with --out", j.dir)
 	}
 	if j.lock, err = os.OpenFile(filepath.Join(j.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644); err != nil {
@@ -161,7 +161,18 @@ func (j *journal) complete() (bool, error) {
 			return false, nil
 		}
 	}
-	return true, nil
+	return true, j.tidy() // it may have been interrupted just before it would have
+}
+
+// tidy removes the gateway's answers.
+func (j *journal) tidy() error {
+	entries, err := os.ReadDir(j.dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "codes-") {
+			err = errors.Join(err, removeIfThere(j.file(e.Name())))
+		}
+	}
+	return j.written(errors.Join(err, syncFolder(j.dir)), "the end")
 }
 
 func (j *journal) file(name string) string { return filepath.Join(j.dir, name) }
@@ -265,20 +276,15 @@ func (j *journal) forget() error {
 }
 
 // end says durably that all is done, and removes what is not needed any more.
-func (j *journal) end(chunks int) error {
+func (j *journal) end() error {
 	if j.form == formZip || j.form == formPDF {
-		return j.written(os.RemoveAll(j.dir), "the end")
+		return j.written(errors.Join(os.RemoveAll(j.dir), syncFolder(filepath.Dir(j.dir))), "the end")
 	}
 	j.state.Done = true
 	if err := j.save(); err != nil {
 		return err
 	}
-	for n := range chunks {
-		if err := removeIfThere(j.file(chunkName(n))); err != nil {
-			return j.written(err, "the end")
-		}
-	}
-	return nil
+	return j.tidy()
 }
 
 func (j *journal) close() error {

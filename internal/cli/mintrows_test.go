@@ -37,8 +37,8 @@ func read(t testing.TB, text string) (list []client.Mint, wrong string) {
 }
 
 func TestCSVRows(t *testing.T) {
-	list, wrong := read(t, "\ufeffName,profile,url,capacity,url_2,capacity_2,campaign,validity,max_scans,verified\n" +
-		"A,wechat-group,https://example.com/a,50,https://example.com/b,,spring,90s,7,true\n" +
+	list, wrong := read(t, "\ufeffName,profile,url,capacity,url_2,capacity_2,campaign,validity,max_scans,verified\n"+
+		"A,wechat-group,https://example.com/a,50,https://example.com/b,,spring,90s,7,true\n"+
 		"\"B, quoted\",,https://example.com/c,,,,,,,\n")
 	if wrong != "" {
 		t.Fatal(wrong)

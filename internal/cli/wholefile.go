@@ -55,3 +55,20 @@ func thereAlready(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
+
+// makeFolder makes a folder with all above it; when it returns, their names are on disk.
+func makeFolder(path string) error {
+	var made []string
+	for p := filepath.Clean(path); !thereAlready(p); p = filepath.Dir(p) {
+		made = append(made, p)
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	for _, p := range made {
+		if err := syncFolder(filepath.Dir(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
