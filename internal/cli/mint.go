@@ -60,7 +60,11 @@ func (c *mintCmd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
+	if c.Out != "" {
+		c.Out = shown(c.Out)
+	}
 	if c.From != "" {
+		c.From = shown(c.From)
 		return c.many(ctx, a, cl, base)
 	}
 	f, err := formOf(c.Out)

@@ -43,6 +43,18 @@ func writeBytes(path string, sync bool, b []byte) error {
 	})
 }
 
+// shown is a path as people wrote it, or as short as that: from the working folder, if it is in there.
+func shown(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}
+
 func removeIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
