@@ -1,5 +1,5 @@
 #!/bin/sh
-# need.sh go node npm cc curl make certificates zbarimg clickhouse_client fuse
+# need.sh go node npm cc curl make certificates zbarimg poppler clickhouse_client fuse
 #
 # Checks that this machine has each of the named things. What apt can install is installed when running as root;
 # anything else that is missing is one sentence on standard error and exit status 1.
@@ -63,6 +63,7 @@ int main(void) { return 0; }' | $cc -xc -o "$out" - >/dev/null 2>&1; then
 need_curl() { command -v curl >/dev/null || install curl curl; }
 # What tests look at the product with: a decoder of QR pictures and a native ClickHouse client that are not ours.
 need_zbarimg() { command -v zbarimg >/dev/null || install zbarimg zbar-tools; }
+need_poppler() { { command -v pdftoppm && command -v pdfimages && command -v pdftotext; } >/dev/null || install "poppler (the tests print sheets)" poppler-utils; }
 need_clickhouse_client() { command -v clickhouse-client >/dev/null || install clickhouse-client clickhouse-client; }
 
 # The disk of the power cut tests is a FUSE file system; root mounts it without help.

@@ -34,7 +34,7 @@ func TestWrongUsageIsStatusTwoAndOneSentence(t *testing.T) {
 		{[]string{"mint", "https://example.com", "--rule", "limit=0,window=3s"}, "limit"},
 		{[]string{"mint", "https://example.com", "--rule", "speed=5"}, "speed"},
 		{[]string{"mint", "https://example.com", "--capacity", "1,2"}, "2 capacities for 1 targets"},
-		{[]string{"mint", "https://example.com", "--out", "codes.pdf"}, ".pdf"},
+		{[]string{"mint", "https://example.com", "--out", "codes.svg"}, ".svg"},
 		{[]string{"mint", "--picture", "/no/such/picture.png"}, "cannot be read"},
 		{[]string{"mint", "https://example.com", "--gateway", "localhost:8080"}, "--gateway"},
 		{[]string{"scan"}, "<code>"},

@@ -25,10 +25,14 @@ import (
 
 func TestMain(m *testing.M) {
 	chtest.Child()
+	child := os.Getenv("HUOMA_TEST_CHILD") != ""
 	for _, e := range os.Environ() { // the tests are about flags; whoever runs them may have their own settings
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "HUOMA_") && name != "HUOMA_CHDB_LIB" {
 			_ = os.Unsetenv(name)
 		}
+	}
+	if child { // this is the program itself, for tests that kill it
+		os.Exit((&App{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}).Main(context.Background(), os.Args[1:]))
 	}
 	os.Exit(m.Run())
 }

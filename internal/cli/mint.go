@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
@@ -36,10 +37,18 @@ type mintCmd struct {
 	Rule         []string `help:"Lockout rule instead of the profile's, as limit=5,window=30s,scope=visitor,action=lock,for=10m. May be repeated." sep:"none"`
 	Variant      []string `help:"Variant of an experiment: its name, and how it differs, as A,fg=#7a1f1f,shape=dots,badge=VIP,copy=Join us. May be repeated." sep:"none"`
 
-	From string `help:"CSV file to mint from, one code a row; its columns win over the flags." type:"path"`
-	Out  string `help:"Folder, or file that ends in .zip, to write the pictures to as PNG." type:"path"`
-	Size int    `help:"Pixels of a picture's side, with --out. Default: the gateway's."`
-	Key  string `name:"idempotency-key" help:"Minting again with the same key returns the same code."`
+	From string `help:"CSV file to mint from, one code a row; its columns win over the flags. The same rows are minted once, however often they are asked for." type:"path"`
+	Out  string `help:"Folder, or file that ends in .zip, to write the pictures to as PNG, or file that ends in .pdf, a sheet to print. After an interruption the same command goes on." type:"path"`
+	Size int    `help:"Pixels of a picture's side, with --out. Default: the gateway's, on a sheet as many as print needs."`
+	Key  string `name:"idempotency-key" help:"Minting again with the same key returns the same code. With --from: another key mints the same rows once more."`
+
+	Paper     string   `help:"Paper of a sheet: A3, A4, A5 or Letter." default:"A4" group:"Sheets (--out NAME.pdf)"`
+	Columns   int      `help:"Pictures side by side on a sheet." default:"4" group:"Sheets (--out NAME.pdf)"`
+	Rows      int      `help:"Pictures one below the other on a sheet." default:"5" group:"Sheets (--out NAME.pdf)"`
+	Margin    float64  `help:"Margin of a sheet in mm." default:"10" group:"Sheets (--out NAME.pdf)"`
+	Label     []string `help:"Words under each picture: name, tracking, copy (of the variant), id, or none." default:"name,tracking" group:"Sheets (--out NAME.pdf)"`
+	CropMarks bool     `name:"crop-marks" help:"Marks to cut along." default:"true" negatable:"" group:"Sheets (--out NAME.pdf)"`
+	Dated     bool     `help:"Put the date into the file; without, the same codes give the same bytes." group:"Sheets (--out NAME.pdf)"`
 }
 
 // Run mints one code, or all of a CSV, and shows what it minted.
@@ -52,12 +61,27 @@ func (c *mintCmd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
-	out, err := newPictures(c.Out)
+	if c.Out != "" {
+		c.Out = shown(c.Out)
+	}
+	if c.From != "" {
+		c.From = shown(c.From)
+		return c.many(ctx, a, cl, base)
+	}
+	f, err := formOf(c.Out)
+	if err == nil && f == formPDF {
+		_, _, err = c.sheet()
+	}
 	if err != nil {
 		return err
 	}
-	if c.From != "" {
-		return c.many(ctx, a, cl, base, out)
+	if f == formFolder {
+		if err := os.MkdirAll(c.Out, 0o755); err != nil {
+			return fmt.Errorf("the folder %s cannot be made: name another with --out", c.Out)
+		}
+	}
+	if (f == formZip || f == formPDF) && thereAlready(c.Out) {
+		return fmt.Errorf("%s is there already: remove it or name another file with --out", c.Out)
 	}
 	if len(base.Targets) == 0 {
 		return usagef("say where the code leads: huoma mint https://example.com/group, or --picture")
@@ -66,7 +90,7 @@ func (c *mintCmd) Run(ctx context.Context, a *App) error {
 	if err != nil {
 		return err
 	}
-	if err := c.draw(ctx, a, cl, []client.Code{minted}, out); err != nil {
+	if err := c.draw(ctx, cl, minted, f); err != nil {
 		return err
 	}
 	return c.show(a, minted)
@@ -201,33 +225,31 @@ func (c *mintCmd) show(a *App, code client.Code) error {
 	return err
 }
 
-// draw writes the pictures of codes, and of each of their variants.
-func (c *mintCmd) draw(ctx context.Context, a *App, cl *client.Client, codes []client.Code, out pictures) (err error) {
-	if out == nil {
+// draw writes the pictures of a code, one for each of its variants.
+func (c *mintCmd) draw(ctx context.Context, cl *client.Client, code client.Code, f form) error {
+	if f == formNone {
 		return nil
 	}
-	defer func() {
-		if cerr := out.close(err == nil); err == nil {
-			err = cerr
-		}
-	}()
-	bar := newProgress(a.Stderr, "pictures")
-	defer bar.done()
-	for i, code := range codes {
-		for variant := range max(1, len(c.Variant)) {
-			n, suffix := 0, ""
-			if len(c.Variant) > 0 {
-				n, suffix = variant+1, fmt.Sprintf("-v%d", variant+1)
-			}
-			b, err := cl.PNG(ctx, code.ID, c.Size, n)
-			if err != nil {
-				return fmt.Errorf("picture of %s: %w", code.ID, err)
-			}
-			if err := out.write(pictureName(code, suffix), b); err != nil {
-				return err
-			}
-		}
-		bar.update(i+1, len(codes))
+	size := c.Size
+	if l, _, err := c.sheet(); f == formPDF && size == 0 && err == nil {
+		size = l.Pixels()
 	}
-	return nil
+	list := picturesOf(code)
+	pngs := make([][]byte, len(list))
+	for i, d := range list {
+		var err error
+		if pngs[i], err = cl.PNG(ctx, d.ID, size, d.Variant); err != nil {
+			return fmt.Errorf("picture of %s: %w", code.ID, err)
+		}
+	}
+	return c.one(list, pngs)
+}
+
+// line prints one of many codes.
+func (c *mintCmd) line(w io.Writer, code client.Code) error {
+	if c.JSON {
+		return printJSON(w, code.Raw)
+	}
+	_, err := fmt.Fprintf(w, "%s\t%s\t%s\n", code.ID, code.ScanURL, plain(code.Name))
+	return err
 }

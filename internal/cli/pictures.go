@@ -2,102 +2,86 @@ package cli
 
 import (
 	"archive/zip"
-	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/huoma/huoma/internal/cli/client"
+	"github.com/huoma/huoma/internal/cli/sheet"
 )
 
-// pictures is where pictures are written to. close keeps what was written if
-// all is well; a zip that was not finished is removed.
-type pictures interface {
-	write(name string, png []byte) error
-	close(ok bool) error
-}
+// labelNames are the words a sheet may have under a picture.
+var labelNames = []string{"name", "tracking", "copy", "id"}
 
-// newPictures opens a folder or a new zip file. "" is nil: nowhere.
-func newPictures(path string) (pictures, error) {
-	switch ext := strings.ToLower(filepath.Ext(path)); {
-	case path == "":
-		return nil, nil
-	case ext == ".zip":
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-		if errors.Is(err, os.ErrExist) {
-			return nil, fmt.Errorf("%s is there already: remove it or name another file with --out", path)
+// sheet reads the flags of a PDF.
+func (c *mintCmd) sheet() (sheet.Layout, []string, error) {
+	var labels []string
+	for _, l := range c.Label {
+		switch l = strings.ToLower(strings.TrimSpace(l)); {
+		case l == "none" && len(c.Label) == 1:
+		case slices.Contains(labels, l):
+			return sheet.Layout{}, nil, usagef("--label %s stands twice", clipText(l))
+		case !slices.Contains(labelNames, l):
+			return sheet.Layout{}, nil, usagef("--label %q is not known: use %s, or none alone", clipText(l), strings.Join(labelNames, ", "))
+		default:
+			labels = append(labels, l)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("%s cannot be written: name another place with --out", path)
-		}
-		return &zipPictures{f: f, w: zip.NewWriter(f)}, nil
-	case ext == ".pdf" || ext == ".png" || ext == ".svg":
-		return nil, usagef("--out takes a folder or a .zip file, not %s", ext)
 	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be made: name another with --out", path)
+	o := sheet.Options{Paper: c.Paper, Columns: c.Columns, Rows: c.Rows, Margin: c.Margin, Labels: len(labels), Crop: c.CropMarks}
+	if c.Dated {
+		o.Date = time.Now()
 	}
-	return folder(path), nil
-}
-
-type folder string
-
-func (f folder) write(name string, png []byte) error {
-	if err := os.WriteFile(filepath.Join(string(f), name), png, 0o644); err != nil {
-		return fmt.Errorf("%s cannot be written to %s: check the free space there", name, string(f))
-	}
-	return nil
-}
-
-func (folder) close(bool) error { return nil }
-
-type zipPictures struct {
-	f *os.File
-	w *zip.Writer
-}
-
-func (z *zipPictures) write(name string, png []byte) error {
-	w, err := z.w.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Modified: time.Now()}) // a PNG is compressed already
-	if err == nil {
-		_, err = w.Write(png)
-	}
+	l, err := o.Layout()
 	if err != nil {
-		return fmt.Errorf("%s cannot be written: check the free space there", z.f.Name())
+		return l, nil, usagef("%v", err)
 	}
-	return nil
+	return l, labels, nil
 }
 
-func (z *zipPictures) close(ok bool) error {
-	err := z.w.Close()
-	if cerr := z.f.Close(); err == nil {
-		err = cerr
+// one writes the pictures of a single code. A file that is there already stays as it is.
+func (c *mintCmd) one(list []drawn, pngs [][]byte) error {
+	f, err := formOf(c.Out)
+	if err != nil || f == formNone {
+		return err
 	}
-	if !ok || err != nil {
-		_ = os.Remove(z.f.Name())
-	}
-	if err != nil {
-		return fmt.Errorf("%s cannot be written: check the free space there", z.f.Name())
-	}
-	return nil
-}
-
-// pictureName is the code's name made fit for any file system, with its id so
-// that no two are the same.
-func pictureName(c client.Code, suffix string) string {
-	safe := strings.Map(func(r rune) rune {
-		switch {
-		case r < 0x20, r == 0x7f, strings.ContainsRune(`/\:*?"<>|`, r):
-			return '_'
+	failed := func(err error) error {
+		if err == nil {
+			return nil
 		}
-		return r
-	}, c.Name)
-	if r := []rune(safe); len(r) > 60 {
-		safe = string(r[:60])
+		return fmt.Errorf("%s cannot be written (%w): check the folder and the free space there", c.Out, cause(err))
 	}
-	if safe = strings.Trim(safe, " ."); safe != "" {
-		safe += "-"
+	if f == formFolder {
+		for i, d := range list {
+			if err := writeBytes(filepath.Join(c.Out, d.File), false, pngs[i]); err != nil {
+				return failed(err)
+			}
+		}
+		return nil
 	}
-	return safe + c.ID + suffix + ".png"
+	if f == formZip {
+		return failed(writeWhole(c.Out, false, func(w io.Writer) error {
+			z := zip.NewWriter(w)
+			for i, d := range list {
+				if err := zipFile(z, d.File, time.Now(), pngs[i]); err != nil {
+					return err
+				}
+			}
+			return z.Close()
+		}))
+	}
+	layout, labels, err := c.sheet()
+	if err != nil {
+		return err
+	}
+	return failed(writeWhole(c.Out, false, func(w io.Writer) error {
+		s := sheet.New(w, layout)
+		for i, d := range list {
+			if err := s.Add(cell(d, pngs[i], labels)); err != nil {
+				return err
+			}
+		}
+		return s.Close()
+	}))
 }

@@ -141,7 +141,10 @@ func TestMintFromCSVIntoZipAndFolder(t *testing.T) {
 	}
 	defer z.Close()
 	want := []string{"fair-001-" + minted[0]["id"].(string) + ".png", "Booth_1-" + minted[1]["id"].(string) + ".png"}
-	for i, f := range z.File {
+	if n := len(z.File); n != 3 || z.File[2].Name != "codes.csv" {
+		t.Fatalf("%d files", n)
+	}
+	for i, f := range z.File[:2] {
 		if age := time.Since(f.Modified); age < -time.Minute || age > time.Hour {
 			t.Errorf("%s is dated %s", f.Name, f.Modified)
 		}
@@ -158,7 +161,7 @@ func TestMintFromCSVIntoZipAndFolder(t *testing.T) {
 			t.Errorf("%s: %v, want a picture of 256 pixels named %s", f.Name, err, want[i])
 		}
 	}
-	if r := in.on(t, "mint", "--from", csv, "--out", archive); r.code != exitError || !strings.Contains(r.stderr, "there already") {
+	if r := in.on(t, "mint", "--from", csv, "--campaign", "other", "--out", archive); r.code != exitError || !strings.Contains(r.stderr, "there already") {
 		t.Errorf("an archive is not written over: %d %q", r.code, r.stderr)
 	}
 	folder := filepath.Join(dir, "pictures")
@@ -172,7 +175,7 @@ func TestMintFromCSVIntoZipAndFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := in.on(t, "codes", "--json").ok(t)
-	if r := in.on(t, "mint", "--from", csv); r.code != exitError || !strings.Contains(r.stderr, "row 2") || !strings.Contains(r.stderr, "url") {
+	if r := in.on(t, "mint", "--from", csv); r.code != exitError || !strings.Contains(r.stderr, "line 3, column A (url)") {
 		t.Errorf("a private target: %d %q", r.code, r.stderr)
 	}
 	if after := in.on(t, "codes", "--json").ok(t); after != before {

@@ -1,17 +1,19 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/huoma/huoma/internal/code/rows"
 	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/token"
 )
@@ -19,6 +21,7 @@ import (
 // batchRequest is the body of POST /v1/codes/batch when it is an object.
 type batchRequest struct {
 	Name  *string          `json:"name"` // a template for codes without a name
+	Seq   *int             `json:"seq"`  // {seq} of the first code
 	Codes []jsontext.Value `json:"codes"`
 }
 
@@ -28,49 +31,62 @@ const maxMint = 10_000
 // tellAtOnce is of how many definitions the log is told at once.
 const tellAtOnce = 500
 
+// maxSeq bounds {seq}: it is written with at most 12 digits.
+const maxSeq = 999_999_999_999 - maxMint
+
 type batchAnswer struct {
-	Minted int          `json:"minted"`
-	Codes  []codeAnswer `json:"codes"`
+	Minted   int          `json:"minted"`
+	Repeated int          `json:"repeated,omitzero"` // of them: had been minted by the same request before
+	Codes    []codeAnswer `json:"codes"`
 }
 
-// mintMany answers POST /v1/codes/batch: all or, when one of them is wrong, none.
+// checkedAnswer is the answer when a batch was only to be looked at.
+type checkedAnswer struct {
+	Valid int `json:"valid"`
+}
+
+// mintMany answers POST /v1/codes/batch: all or, when one of them is wrong,
+// none. Every bad row is told, up to maxBadRows. With validate=true nothing is
+// minted: what would be refused is refused.
 func (g *Gateway) mintMany(w http.ResponseWriter, r *http.Request) error {
-	params, err := query(r, "name")
+	params, err := query(r, "name", "seq", "validate")
 	if err != nil {
 		return err
+	}
+	b := mintBatch{name: params.Get("name")}
+	if b.seq, err = queryInt(params, "seq", 1, maxSeq, 1); err != nil {
+		return err
+	}
+	validate := params.Get("validate")
+	if validate != "" && validate != "true" && validate != "false" {
+		return invalid(events.CodeInvalid, "validate", "write true or false")
 	}
 	body, mediaType, err := readBody(w, r, g.opts.Limits.BatchBody, "application/json", "text/csv")
 	if err != nil {
 		return err
 	}
-	var rows []row
-	template := params.Get("name")
 	if mediaType == "text/csv" {
-		rows, err = readCSV(body)
+		err = b.readCSV(bytes.NewReader(body))
 	} else {
-		rows, template, err = readJSON(body, template)
+		err = b.readJSON(body)
 	}
 	if err != nil {
 		return err
 	}
-	if err := nameRows(rows, template); err != nil {
-		return err
-	}
+	b.expandNames()
 	key, err := idempotencyKey(r)
 	if err != nil {
 		return err
 	}
-	list := make([]*stored, len(rows))
-	for i, row := range rows {
-		id, print, err := g.nextID(key, strconv.Itoa(i), body)
-		if err != nil {
-			return err
-		}
-		if list[i], err = g.prepare(row.request, id, print); err != nil {
-			return row.blame(err)
-		}
+	list := g.prepareAll(&b, key, body)
+	if err := b.bad.problem(); err != nil {
+		return err
 	}
-	if err := g.createAll(r.Context(), list); err != nil {
+	if validate == "true" {
+		return writeJSON(w, http.StatusOK, checkedAnswer{len(list)})
+	}
+	repeated, err := g.createAll(r.Context(), list)
+	if err != nil {
 		return err
 	}
 	for some := range slices.Chunk(list, g.atOnce) {
@@ -81,7 +97,7 @@ func (g *Gateway) mintMany(w http.ResponseWriter, r *http.Request) error {
 	if err := g.crash.at(BeforeAnswer); err != nil {
 		return err
 	}
-	out := batchAnswer{Minted: len(list), Codes: make([]codeAnswer, len(list))}
+	out := batchAnswer{Minted: len(list), Repeated: repeated, Codes: make([]codeAnswer, len(list))}
 	for i, s := range list {
 		id, err := token.ParseCodeID(s.Def.ID)
 		if err != nil {
@@ -98,19 +114,45 @@ func (g *Gateway) mintMany(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, out)
 }
 
-// createAll stores many definitions, some at once.
-func (g *Gateway) createAll(ctx context.Context, list []*stored) error {
+// prepareAll checks every row and makes what is to be stored of it.
+func (g *Gateway) prepareAll(b *mintBatch, key string, body []byte) []*stored {
+	list := make([]*stored, 0, len(b.rows))
+	print := g.fingerprint(key, body)
+	for _, row := range b.rows {
+		if row.request == nil {
+			continue // it is told already
+		}
+		id, err := g.nextID(key, strconv.Itoa(row.index))
+		if err == nil {
+			var s *stored
+			if s, err = g.prepare(row.request, id, print); err == nil {
+				list = append(list, s)
+				continue
+			}
+		}
+		b.refuse(row, err)
+	}
+	return list
+}
+
+// createAll stores many definitions, some at once, and says how many of them a
+// repeated request had stored before.
+func (g *Gateway) createAll(ctx context.Context, list []*stored) (repeated int, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	next := make(chan int)
 	var wg sync.WaitGroup
-	for range min(32, len(list)) {
+	var again atomic.Int64
+	for range min(creators, len(list)) {
 		wg.Go(func() {
 			for i := range next {
 				s, err := g.create(ctx, list[i])
 				if err != nil {
 					cancel(err)
 					return
+				}
+				if s != list[i] {
+					again.Add(1)
 				}
 				list[i] = s
 			}
@@ -127,55 +169,79 @@ feed:
 	close(next)
 	wg.Wait()
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return 0, context.Cause(ctx)
 	}
-	return nil
+	return int(again.Load()), nil
+}
+
+// creators is how many definitions of a batch are stored at a time.
+const creators = 32
+
+// mintBatch is a request for many codes while it is read and checked.
+type mintBatch struct {
+	name string // the template for codes without a name
+	seq  int    // {seq} of the first row
+	rows []row
+	bad  badRows
 }
 
 // row is one code of a batch, with its place for whoever has to correct it.
 type row struct {
-	request *codeRequest
+	request *codeRequest // nil: the row is bad
 	index   int
-	line    int // of a CSV, from 1; 0: none
+	line    int              // of a CSV, from 1; 0: none
+	number  func(string) int // a CSV's column by its name, from 1; nil: none
 }
 
-// blame adds the row's place to what is wrong with it.
-func (r row) blame(err error) error {
-	var p *Problem
-	if errors.As(err, &p) {
-		p.Index, p.Line = &r.index, r.line
-		if r.line > 0 {
-			p.Field = csvColumn(p.Field)
-		}
+// refuse notes that a row is bad.
+func (b *mintBatch) refuse(r row, err error) {
+	b.rows[r.index].request = nil
+	p, ok := errors.AsType[*Problem](err)
+	if !ok {
+		b.bad.other(err)
+		return
 	}
-	return err
+	p.Index, p.Line = &r.index, r.line
+	if r.number != nil {
+		p.Field = rows.NameOf(p.Field)
+		p.Column = r.number(p.Field)
+	}
+	b.bad.add(r.index, p)
 }
 
-func readJSON(body []byte, template string) ([]row, string, error) {
-	var b batchRequest
+func (b *mintBatch) readJSON(body []byte) error {
+	var q batchRequest
 	var err error
 	if events.IsBatch(body) {
-		err = decode(body, &b.Codes)
+		err = decode(body, &q.Codes)
 	} else {
-		err = decode(body, &b)
+		err = decode(body, &q)
 	}
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	if b.Name != nil {
-		template = *b.Name
+	if q.Name != nil {
+		b.name = *q.Name
 	}
-	if err := checkCount(len(b.Codes)); err != nil {
-		return nil, "", err
-	}
-	rows := make([]row, len(b.Codes))
-	for i, raw := range b.Codes {
-		rows[i].index = i
-		if rows[i].request, err = parseMint(raw); err != nil {
-			return nil, "", rows[i].blame(err)
+	if q.Seq != nil {
+		if b.seq = *q.Seq; b.seq < 1 || b.seq > maxSeq {
+			return invalid(events.CodeInvalid, "seq", "give a whole number from 1 to %d", maxSeq)
 		}
 	}
-	return rows, template, nil
+	if err := checkCount(len(q.Codes)); err != nil {
+		return err
+	}
+	b.rows = make([]row, len(q.Codes))
+	for i, raw := range q.Codes {
+		b.rows[i].index = i
+		request, err := parseMint(raw)
+		if err != nil {
+			b.refuse(b.rows[i], err)
+			continue
+		}
+		b.rows[i].request = request
+	}
+	return nil
 }
 
 func checkCount(n int) error {
@@ -183,65 +249,7 @@ func checkCount(n int) error {
 	case n == 0:
 		return invalid(events.CodeMissingField, "codes", "give at least one code")
 	case n > maxMint:
-		return invalid(events.CodeTooMany, "codes", "there are %d codes; at most %d are taken at once", n, maxMint)
+		return invalid(events.CodeTooMany, "codes", "there are more than %d codes; at most so many are taken at once: send the others in requests of their own", maxMint)
 	}
 	return nil
-}
-
-// nameRows expands the name templates: {campaign}, {source}, {medium}, {term},
-// {content}, {owner}, {profile}, and {seq} or {seq:4}, the row's number from 1.
-func nameRows(rows []row, template string) error {
-	for i := range rows {
-		q := rows[i].request
-		name := template
-		if q.Name != nil && *q.Name != "" {
-			name = *q.Name
-		}
-		if name == "" {
-			continue
-		}
-		expanded, err := expand(name, q, i+1)
-		if err != nil {
-			return rows[i].blame(err)
-		}
-		q.Name = &expanded
-	}
-	return nil
-}
-
-func expand(template string, q *codeRequest, seq int) (string, error) {
-	var b strings.Builder
-	for rest := template; rest != ""; {
-		before, after, ok := strings.Cut(rest, "{")
-		b.WriteString(before)
-		if !ok {
-			break
-		}
-		field, behind, ok := strings.Cut(after, "}")
-		if !ok {
-			return "", invalid(events.CodeInvalid, "name", "the template has a { without its }")
-		}
-		rest = behind
-		name, width, _ := strings.Cut(field, ":")
-		values := map[string]*string{
-			"campaign": q.Campaign, "source": q.Source, "medium": q.Medium, "term": q.Term, "content": q.Content, "owner": q.Owner, "profile": q.Profile,
-		}
-		v, known := values[name]
-		switch {
-		case name == "seq":
-			n := 0
-			if width != "" {
-				var err error
-				if n, err = strconv.Atoi(width); err != nil || n < 1 || n > 12 {
-					return "", invalid(events.CodeInvalid, "name", "{seq:4} takes a number of digits from 1 to 12")
-				}
-			}
-			fmt.Fprintf(&b, "%0*d", n, seq)
-		case !known || width != "":
-			return "", invalid(events.CodeInvalid, "name", "the template's {%s} is not known: use {campaign}, {source}, {medium}, {term}, {content}, {owner}, {profile} or {seq:4}", clip(field))
-		case v != nil:
-			b.WriteString(*v)
-		}
-	}
-	return b.String(), nil
 }

@@ -1,138 +1,77 @@
 package gateway
 
 import (
-	"bytes"
-	"encoding/csv"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 
+	"github.com/huoma/huoma/internal/code/rows"
 	"github.com/huoma/huoma/internal/code/span"
 	"github.com/huoma/huoma/internal/events"
 )
 
-// readCSV reads codes from a CSV with a header line. Columns are the fields of
-// a mint; url, picture and capacity describe the first target, url_2, … the
-// next ones.
-func readCSV(body []byte) ([]row, error) {
-	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))))
-	r.ReuseRecord = true
-	header, err := r.Read()
+// readCSV reads codes from a CSV with a header line, as package rows has it.
+// Columns are the fields of a mint; url, picture and capacity describe the
+// first target, url_2, … the next ones.
+func (b *mintBatch) readCSV(from io.Reader) error {
+	in, err := rows.NewReader(from)
 	if err != nil {
-		return nil, csvProblem(err)
+		return csvProblem(err)
 	}
-	columns := make([]string, len(header))
-	seen := make(map[string]bool)
-	for i, name := range header {
-		name = strings.ToLower(strings.TrimSpace(name))
-		if !knownColumn(name) {
-			field := clip(name)
-			if field == "" {
-				field = "column " + strconv.Itoa(i+1)
-			}
-			p := invalid(events.CodeUnknownField, field, "there is no such column: use %s, and url, picture, capacity, url_2, …", strings.Join(textColumns, ", "))
-			p.Line = 1
-			return nil, p
-		}
-		if seen[name] {
-			p := invalid(events.CodeDuplicateField, name, "the column stands twice")
-			p.Line = 1
-			return nil, p
-		}
-		seen[name] = true
-		columns[i] = name
-	}
-	var rows []row
 	for {
-		record, err := r.Read()
+		record, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil {
-			return nil, csvProblem(err)
+		if len(b.rows) == maxMint {
+			return checkCount(maxMint + 1)
 		}
-		if len(rows) == maxMint {
-			return nil, checkCount(maxMint + 1)
-		}
-		line, _ := r.FieldPos(0)
-		next := row{request: new(codeRequest), index: len(rows), line: line}
-		if err := next.request.fromCSV(columns, record); err != nil {
-			return nil, next.blame(err)
-		}
-		rows = append(rows, next)
-	}
-	return rows, checkCount(len(rows))
-}
-
-func csvProblem(err error) error {
-	var pe *csv.ParseError
-	p := problem(http.StatusBadRequest, "bad_csv", "the CSV needs a header line and at least one row").at("body")
-	if errors.As(err, &pe) {
-		p = problem(http.StatusBadRequest, "bad_csv", "%s", pe.Err.Error()).at("body")
-		p.Line = pe.Line
-	}
-	return p
-}
-
-var textColumns = []string{
-	"name", "profile", "campaign", "source", "medium", "term", "content", "owner", "verified", "validity", "renewal_every", "max_scans", "warn_percent", "dedupe",
-}
-
-func knownColumn(name string) bool {
-	for _, c := range textColumns {
-		if c == name {
-			return true
-		}
-	}
-	_, _, ok := targetColumn(name)
-	return ok
-}
-
-// targetColumn takes url, picture, capacity, url_2, … apart; n is from 0.
-func targetColumn(name string) (field string, n int, ok bool) {
-	field, number, numbered := strings.Cut(name, "_")
-	if field != "url" && field != "picture" && field != "capacity" {
-		return "", 0, false
-	}
-	if !numbered {
-		return field, 0, true
-	}
-	n, err := strconv.Atoi(number)
-	return field, n - 1, err == nil && n >= 1 && n <= maxTargets && strconv.Itoa(n) == number
-}
-
-// csvColumn is the column of a field: targets[1].url is url_2.
-func csvColumn(field string) string {
-	rest, ok := strings.CutPrefix(field, "targets[")
-	if !ok {
-		if field == "targets" {
-			return "url"
-		}
-		return field
-	}
-	number, name, _ := strings.Cut(rest, "]")
-	name = strings.TrimPrefix(name, ".")
-	if name == "" {
-		name = "url"
-	}
-	if n, err := strconv.Atoi(number); err == nil && n > 0 {
-		return name + "_" + strconv.Itoa(n+1)
-	}
-	return name
-}
-
-func (q *codeRequest) fromCSV(columns, record []string) error {
-	targets := make(map[int]*targetRequest)
-	last := -1
-	for i, name := range columns {
-		v := strings.TrimSpace(record[i])
-		if v == "" {
+		next := row{index: len(b.rows), line: record.Line, number: in.Number}
+		if p, ok := errors.AsType[*rows.Problem](err); ok {
+			b.bad.add(next.index, csvProblem(p))
+			if p.Fatal {
+				return nil
+			}
+			b.rows = append(b.rows, next)
 			continue
 		}
-		v = strings.Clone(v) // the reader uses its buffer again
-		if err := q.setColumn(name, v, targets, &last); err != nil {
+		if err != nil {
+			return err
+		}
+		b.rows = append(b.rows, next)
+		request := new(codeRequest)
+		if err := request.fromCSV(in.Columns(), record.Cells); err != nil {
+			b.refuse(next, err)
+			continue
+		}
+		b.rows[next.index].request = request
+	}
+	return checkCount(len(b.rows))
+}
+
+// csvProblem is what package rows says, for the caller.
+func csvProblem(err error) *Problem {
+	p, ok := errors.AsType[*rows.Problem](err)
+	if !ok { // the body is in memory: nothing else can go wrong
+		return problem(http.StatusBadRequest, string(rows.Unreadable), "the CSV cannot be read").at("body")
+	}
+	out := problem(http.StatusBadRequest, string(p.Kind), "%s", p.Reason).at("body")
+	if p.Name != "" {
+		out.Field = p.Name
+	}
+	out.Line, out.Column = p.Line, p.Column
+	return out
+}
+
+func (q *codeRequest) fromCSV(columns []rows.Column, cells []string) error {
+	targets := make(map[int]*targetRequest)
+	last := -1
+	for i, c := range columns {
+		if cells[i] == "" {
+			continue
+		}
+		if err := q.setColumn(c, cells[i], targets, &last); err != nil {
 			return err
 		}
 	}
@@ -149,13 +88,14 @@ func (q *codeRequest) fromCSV(columns, record []string) error {
 	return nil
 }
 
-func (q *codeRequest) setColumn(name, v string, targets map[int]*targetRequest, last *int) error {
-	if field, n, ok := targetColumn(name); ok {
+func (q *codeRequest) setColumn(c rows.Column, v string, targets map[int]*targetRequest, last *int) error {
+	name := c.Name
+	if n := c.Target; n >= 0 {
 		if targets[n] == nil {
 			targets[n] = new(targetRequest)
 		}
 		*last = max(*last, n)
-		switch field {
+		switch c.Field {
 		case "url":
 			targets[n].URL = &v
 		case "picture":

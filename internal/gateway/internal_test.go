@@ -326,12 +326,19 @@ func FuzzCSV(f *testing.F) {
 	f.Add([]byte("profile,url,capacity,url_2\nwechat-group,https://example.com/a,10,https://example.com/b\n"))
 	f.Add([]byte("\xef\xbb\xbfname\n\"a\"\"b\"\n"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		rows, err := readCSV(body)
-		if err != nil {
+		var b mintBatch
+		if err := b.readCSV(bytes.NewReader(body)); err != nil {
 			checkProblem(t, err)
 			return
 		}
-		for i, r := range rows {
+		b.expandNames()
+		if err := b.bad.problem(); err != nil {
+			checkProblem(t, err)
+		}
+		for i, r := range b.rows {
+			if r.request == nil {
+				continue
+			}
 			if r.index != i || r.line < 2 || bytes.Count(body, []byte("\n"))+bytes.Count(body, []byte("\r"))+1 < r.line {
 				t.Errorf("row %d is %d on line %d", i, r.index, r.line)
 			}

@@ -34,11 +34,11 @@ func (g *Gateway) mintOne(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, print, err := g.nextID(key, "", body)
+	id, err := g.nextID(key, "")
 	if err != nil {
 		return err
 	}
-	s, err := g.prepare(q, id, print)
+	s, err := g.prepare(q, id, g.fingerprint(key, body))
 	if err != nil {
 		return err
 	}
@@ -84,11 +84,21 @@ func idempotencyKey(r *http.Request) (string, error) {
 }
 
 // nextID is the id of a new code: with an idempotency key the same one
-// whenever it is repeated, together with the request's fingerprint.
-func (g *Gateway) nextID(key, part string, body []byte) (id token.CodeID, print string, err error) {
+// whenever it is repeated. part tells the codes of one request apart.
+func (g *Gateway) nextID(key, part string) (token.CodeID, error) {
 	if key == "" {
-		id, err = token.NewCodeID(rand.Reader)
-		return id, "", err
+		return token.NewCodeID(rand.Reader)
+	}
+	if part != "" {
+		key += "\x00" + part
+	}
+	return token.DeriveCodeID(g.idKey, key), nil
+}
+
+// fingerprint tells requests with the same idempotency key apart; "" without one.
+func (g *Gateway) fingerprint(key string, body []byte) string {
+	if key == "" {
+		return ""
 	}
 	canonical := jsontext.Value(append([]byte(nil), body...))
 	if err := canonical.Canonicalize(); err != nil {
@@ -96,10 +106,7 @@ func (g *Gateway) nextID(key, part string, body []byte) (id token.CodeID, print 
 	}
 	m := hmac.New(sha256.New, g.printKey)
 	m.Write(canonical)
-	if part != "" {
-		key += "\x00" + part
-	}
-	return token.DeriveCodeID(g.idKey, key), hex.EncodeToString(m.Sum(nil)[:16]), nil
+	return hex.EncodeToString(m.Sum(nil)[:16])
 }
 
 // prepare checks a mint and makes what is to be stored.

@@ -223,7 +223,7 @@ func TestBatchMintsAllOrNone(t *testing.T) {
 		{"row", "profile,url,url_2\nwechat-group,https://example.com,\nwechat-group,https://example.com,nowhere\n", "text/csv", "invalid_value", "url_2", 1.0, 3.0},
 		{"number", "profile,url,max_scans\nwechat-group,https://example.com,many\n", "text/csv", "invalid_value", "max_scans", 0.0, 2.0},
 		{"ragged", "profile,url\nwechat-group\n", "text/csv", "bad_csv", "body", nil, 2.0},
-		{"quotes", "profile,url\n\"wechat-group,https://example.com\n", "text/csv", "bad_csv", "body", nil, 2.0},
+		{"quotes", "profile,url\n\"wechat-group,https://example.com\n", "text/csv", "bad_csv", "profile", nil, 2.0},
 		{"no rows", "profile,url\n", "text/csv", "missing_field", "codes", nil, nil},
 	}
 	before := len(h.log(2))

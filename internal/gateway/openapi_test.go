@@ -300,6 +300,14 @@ func TestOpenAPIIsWhatTheProgramDoes(t *testing.T) {
 		call("POST", pattern, p, map[bool]string{true: big, false: huge}[p == "/v1/codes"]).want(t, 413)
 		call("POST", pattern, p, body, text).want(t, 415)
 	}
+	call("POST", "/v1/codes/batch", "/v1/codes/batch?validate=true", "["+one+"]").want(t, 200)
+	call("POST", "/v1/codes/batch", "/v1/codes/batch", "url,colour\n", "Content-Type: text/csv").want(t, 400)
+	call("POST", "/v1/codes/batch", "/v1/codes/batch", "profile,url\nx\nwechat-group,nowhere\n", "Content-Type: text/csv").want(t, 400)
+	for _, repeated := range []any{nil, 1.0} {
+		if got := call("POST", "/v1/codes/batch", "/v1/codes/batch", "["+one+"]", "Idempotency-Key: again").want(t, 201).json(t)["repeated"]; got != repeated {
+			t.Errorf("a repeated batch says %v, want %v", got, repeated)
+		}
+	}
 	call("GET", "/v1/codes", "/v1/codes?limit=1", "").want(t, 200)
 	call("GET", "/v1/codes", "/v1/codes?limit=x", "").want(t, 400)
 	variants := h.mint(`"name":"v","campaign":"c","targets":[{"url":"https://example.com/a"}],"variants":[{},{}]`)

@@ -22,6 +22,10 @@ type Problem struct {
 	Field  string `json:"field,omitzero"`  // the path of what is wrong: "rules[0].window"
 	Index  *int   `json:"index,omitempty"` // which of many, from 0
 	Line   int    `json:"line,omitzero"`   // of a CSV, from 1
+	Column int    `json:"column,omitzero"` // of a CSV, from 1
+
+	Bad  int          `json:"bad,omitzero"`   // rows of a batch that are bad
+	Rows []rowProblem `json:"rows,omitempty"` // they, at most maxBadRows
 
 	retryAfter time.Duration
 	challenge  bool // WWW-Authenticate

@@ -56,8 +56,17 @@ type Problem struct {
 	Detail string `json:"detail"`
 	Field  string `json:"field"`
 	Index  *int   `json:"index"` // which of many, from 0
+	Bad    int    `json:"bad"`   // how many of a batch's rows are bad
+	Rows   []Row  `json:"rows"`  // they, or the first of them
 
 	Wait time.Duration `json:"-"` // Retry-After; 0 when the gateway named none
+}
+
+// Row is a bad row of a batch.
+type Row struct {
+	Index  *int   `json:"index"` // from 0
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
 }
 
 // RetryAfter is how long to wait before the same request, as far as the gateway said.
@@ -203,6 +212,7 @@ type Rule struct {
 
 // Variant is one rendering of an experiment.
 type Variant struct {
+	N          int    `json:"n,omitempty"` // its number, in answers
 	Name       string `json:"name,omitempty"`
 	Foreground string `json:"fg,omitempty"`
 	Background string `json:"bg,omitempty"`
@@ -261,10 +271,20 @@ type Code struct {
 	QRPNG        string          `json:"qr_png"`
 	QRSVG        string          `json:"qr_svg"`
 	Tracking     string          `json:"tracking"`
+	Pictures     []Picture       `json:"pictures"` // one a variant; none: the code has no variants
+	Variants     []Variant       `json:"variants"`
 	ExpiresAt    string          `json:"expires_at"`
 	RenewalDueAt string          `json:"renewal_due_at"`
 	ETag         string          `json:"-"`
 	Raw          json.RawMessage `json:"-"`
+}
+
+// Picture is one variant's.
+type Picture struct {
+	Variant  int    `json:"variant"`
+	Token    string `json:"token"`
+	ScanURL  string `json:"scan_url"`
+	Tracking string `json:"tracking"`
 }
 
 // UnmarshalJSON keeps the whole answer in Raw.
@@ -407,16 +427,26 @@ func (c *Client) Ready(ctx context.Context) error {
 // MaxBatch is how many codes one request may mint.
 const MaxBatch = 10_000
 
-// MintBatch mints at most MaxBatch codes, all or none. template names those
-// without a name, such as "{campaign}-{seq:4}".
-func (c *Client) MintBatch(ctx context.Context, list []Mint, template, idempotencyKey string) ([]Code, error) {
-	in := struct {
-		Name  string `json:"name,omitempty"`
-		Codes []Mint `json:"codes"`
-	}{template, list}
+// batch is a request for many codes.
+type batch struct {
+	Name  string            `json:"name,omitempty"`
+	Seq   int               `json:"seq,omitempty"`
+	Codes []json.RawMessage `json:"codes"`
+}
+
+// MintBatch mints at most MaxBatch codes, each a [Mint], all or none. template names those without a name, such as "{campaign}-{seq:4}"; seq is
+// the number of the first. repeated is how many of them had been minted before, with the same key.
+func (c *Client) MintBatch(ctx context.Context, list []json.RawMessage, template string, seq int, idempotencyKey string) (codes []Code, repeated int, err error) {
 	var out struct {
-		Codes []Code `json:"codes"`
+		Repeated int    `json:"repeated"`
+		Codes    []Code `json:"codes"`
 	}
-	_, err := c.JSON(ctx, "POST", "/v1/codes/batch", keyed(idempotencyKey), in, &out)
-	return out.Codes, err
+	_, err = c.JSON(ctx, "POST", "/v1/codes/batch", keyed(idempotencyKey), batch{template, seq, list}, &out)
+	return out.Codes, out.Repeated, err
+}
+
+// CheckBatch is MintBatch without minting anything: its error is what that one's would be.
+func (c *Client) CheckBatch(ctx context.Context, list []json.RawMessage, template string, seq int) error {
+	_, err := c.JSON(ctx, "POST", "/v1/codes/batch?validate=true", nil, batch{template, seq, list}, nil)
+	return err
 }
