@@ -10,9 +10,52 @@ import (
 	"strconv"
 )
 
-// PNG draws the symbol as a picture of exactly the size asked for, two colours, one bit a pixel. Modules are
-// whole pixels; what is left over widens the quiet zone on all sides.
+// PNG draws the symbol as a picture of exactly the size asked for, two colours, one bit a pixel unless it is marked.
+// Modules are whole pixels; what is left over widens the quiet zone on all sides. Errors are those of the mark.
 func (s *Symbol) PNG() ([]byte, error) {
+	var img image.Image = s.paletted()
+	if s.mark != nil {
+		marked, err := s.Image()
+		if err != nil {
+			return nil, err
+		}
+		img = marked
+	}
+	var out bytes.Buffer
+	if err := png.Encode(&out, img); err != nil {
+		return nil, fmt.Errorf("draw png: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// Image draws the symbol in true colours, marked if the options say so. The picture is the caller's.
+func (s *Symbol) Image() (*image.NRGBA, error) {
+	from := s.paletted()
+	img := image.NewNRGBA(from.Rect)
+	for i, c := range from.Pix {
+		p := color.NRGBAModel.Convert(from.Palette[c]).(color.NRGBA)
+		img.Pix[4*i], img.Pix[4*i+1], img.Pix[4*i+2], img.Pix[4*i+3] = p.R, p.G, p.B, p.A
+	}
+	if s.mark != nil {
+		if err := s.mark(img, s.Geometry()); err != nil {
+			return nil, fmt.Errorf("mark picture: %w", err)
+		}
+	}
+	return img, nil
+}
+
+// Geometry says where in the picture the symbol lies.
+func (s *Symbol) Geometry() Geometry {
+	scale := s.size / s.Width()
+	origin := (s.size-scale*s.Width())/2 + scale*QuietZone
+	return Geometry{
+		Bounds: image.Rect(0, 0, s.size, s.size), Module: float64(scale), X: float64(origin), Y: float64(origin),
+		Modules: len(s.modules), Quiet: QuietZone,
+	}
+}
+
+// paletted draws the symbol with the indices 0 for light and 1 for dark.
+func (s *Symbol) paletted() *image.Paletted {
 	img := image.NewPaletted(image.Rect(0, 0, s.size, s.size), color.Palette{s.bg, s.fg})
 	scale := s.size / s.Width()
 	offset := (s.size - scale*s.Width()) / 2
@@ -30,11 +73,7 @@ func (s *Symbol) PNG() ([]byte, error) {
 			copy(img.Pix[top+row*img.Stride:], first)
 		}
 	}
-	var out bytes.Buffer
-	if err := png.Encode(&out, img); err != nil {
-		return nil, fmt.Errorf("draw png: %w", err)
-	}
-	return out.Bytes(), nil
+	return img
 }
 
 // SVG draws the symbol as one path on a rectangle, in units of modules, quiet zone included. It refers to

@@ -68,6 +68,7 @@ type Options struct {
 	Foreground string    // colour of the dark modules, #rgb or #rrggbb, the # may be absent; default #000000
 	Background string    // colour of the light ones and of the quiet zone, default #ffffff
 	Rendering  Rendering // "" is RenderingDefault
+	Mark       Mark      // applied to the pixels of [Symbol.Image] and [Symbol.PNG]; nil: none. SVG has no pixels and is not marked
 }
 
 // An Error is an option that cannot be drawn. Field is its name in a picture's URL (content, version, ec, size,
@@ -90,6 +91,7 @@ type Symbol struct {
 	modules [][]bool // true is dark, no quiet zone
 	size    int
 	fg, bg  color.RGBA
+	mark    Mark
 }
 
 // Version returns the version that was chosen, 1 to 40.
@@ -147,7 +149,7 @@ func Encode(o Options) (*Symbol, error) {
 	if s.Width() > size {
 		return nil, refuse("size", "%d pixels are too few for a symbol of version %d: it has %d modules with its quiet zone, so take at least that, better four times as many", size, s.version, s.Width())
 	}
-	s.size, s.fg, s.bg = size, fg, bg
+	s.size, s.fg, s.bg, s.mark = size, fg, bg, o.Mark
 	return s, nil
 }
 
