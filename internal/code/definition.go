@@ -29,7 +29,8 @@ type Variant struct {
 type Style struct {
 	Foreground string `json:"fg,omitzero"`
 	Background string `json:"bg,omitzero"`
-	Size       int    `json:"size,omitzero"` // pixels
+	Size       int    `json:"size,omitzero"`      // pixels
+	Watermark  *bool  `json:"watermark,omitzero"` // whether PNGs carry an invisible trace; nil: as the profile says
 }
 
 // Definition is a code as its owner defined it, with every profile default

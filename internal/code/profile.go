@@ -31,6 +31,7 @@ type Profile struct {
 	WarnPercent      int       `json:"warn_percent"` // 0: no capacity warning
 	QRVersion        int       `json:"qr_version"`   // 0: chosen by content
 	QRLevel          string    `json:"qr_level"`
+	Watermark        bool      `json:"watermark"`       // PNGs carry an invisible trace unless the code says otherwise
 	RegisteredOnly   bool      `json:"registered_only"` // targets must be on the registered-domain list
 }
 
@@ -51,7 +52,7 @@ var Profiles = []Profile{
 		MaxScans: 100, MaxScansVerified: 200, Capacity: 200, CapacityVerified: 500, WarnPercent: 80, QRVersion: 2, QRLevel: "M",
 	},
 	{
-		Name: "wecom-group", Countdown: CountdownNone, Capacity: 2000, CapacityVerified: 2000, WarnPercent: 80, QRVersion: 4, QRLevel: "M",
+		Name: "wecom-group", Countdown: CountdownNone, Capacity: 2000, CapacityVerified: 2000, WarnPercent: 80, QRVersion: 4, QRLevel: "M", Watermark: true,
 	},
 	{
 		Name: "miniprogram", Countdown: CountdownFixed, QRLevel: "M", RegisteredOnly: true,

@@ -60,6 +60,7 @@ type Backend interface {
 	DefinitionFeed
 	CommitFeed
 	AlertFeed
+	Traces
 	Connected() bool // must not block
 	MaxPayload() int // bytes of a message, headers included; 0: unknown
 }
@@ -80,6 +81,8 @@ type Options struct {
 	TrustedProxies      []netip.Prefix // whose X-Forwarded-For is believed
 	AllowPrivateTargets bool           // let targets lead into private networks
 	RegisteredDomains   []string       // where profiles that ask for it may lead; empty: anywhere
+
+	Device string // names this gateway in watermarks of pictures whose request names no device; default the host's name
 
 	Limits Limits
 
@@ -193,6 +196,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Partitions < 0 {
 		return o, fmt.Errorf("gateway: %d partitions are not possible", o.Partitions)
+	}
+	if o.Device == "" {
+		if o.Device, _ = os.Hostname(); o.Device == "" || len(o.Device) > maxDevice {
+			o.Device = "gateway"
+		}
 	}
 	o.Limits = o.Limits.withDefaults()
 	if o.Log == nil {

@@ -19,7 +19,9 @@ func (s *Symbol) PNG() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		img = marked
+		if img = indexed(marked); img == (*image.Paletted)(nil) {
+			img = marked
+		}
 	}
 	var out bytes.Buffer
 	if err := png.Encode(&out, img); err != nil {
@@ -32,9 +34,13 @@ func (s *Symbol) PNG() ([]byte, error) {
 func (s *Symbol) Image() (*image.NRGBA, error) {
 	from := s.paletted()
 	img := image.NewNRGBA(from.Rect)
+	colours := make([][4]uint8, len(from.Palette))
+	for i, c := range from.Palette {
+		p := color.NRGBAModel.Convert(c).(color.NRGBA)
+		colours[i] = [4]uint8{p.R, p.G, p.B, p.A}
+	}
 	for i, c := range from.Pix {
-		p := color.NRGBAModel.Convert(from.Palette[c]).(color.NRGBA)
-		img.Pix[4*i], img.Pix[4*i+1], img.Pix[4*i+2], img.Pix[4*i+3] = p.R, p.G, p.B, p.A
+		copy(img.Pix[4*i:], colours[c][:])
 	}
 	if s.mark != nil {
 		if err := s.mark(img, s.Geometry()); err != nil {

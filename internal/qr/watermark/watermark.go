@@ -29,6 +29,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 )
 
@@ -44,7 +45,7 @@ const (
 // A Key marks and reads. It is safe for concurrent use. A function closes over the subkeys, so that nothing which prints a Key
 // shows them.
 type Key struct {
-	sub func() (pattern, check []byte)
+	sub func() (pattern, check, trace []byte)
 }
 
 // NewKey derives a key from a secret of at least 16 bytes, such as a subkey of the keyring for this purpose alone.
@@ -61,14 +62,15 @@ func NewKey(secret []byte) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watermark: derive a key: %w", err)
 	}
-	return &Key{sub: func() ([]byte, []byte) { return pattern, check }}, nil
+	trace, err := derive("huoma/watermark/v1/trace")
+	if err != nil {
+		return nil, fmt.Errorf("watermark: derive a key: %w", err)
+	}
+	return &Key{sub: func() ([]byte, []byte, []byte) { return pattern, check, trace }}, nil
 }
 
-// String says nothing secret.
-func (*Key) String() string { return "watermark.Key(redacted)" }
-
-// GoString says nothing secret.
-func (*Key) GoString() string { return "watermark.Key(redacted)" }
+// Format says nothing secret, whatever the verb.
+func (*Key) Format(s fmt.State, _ rune) { io.WriteString(s, "watermark.Key(redacted)") }
 
 // A Mark says of every module of one symbol which way it is changed.
 type Mark struct {
@@ -106,7 +108,7 @@ func checkModules(n int) error {
 
 // message is the trace number and its check, the first bit highest.
 func (k *Key) message(content string, modules int, trace uint32) uint64 {
-	_, key := k.sub()
+	_, key, _ := k.sub()
 	sum := symbolMAC(key, content, modules, trace)
 	return uint64(trace)<<checkBits | uint64(sum[0])<<16 | uint64(sum[1])<<8 | uint64(sum[2])
 }
@@ -135,7 +137,7 @@ type spread struct {
 // function's own, so that a picture printed today is read by the program of another year. The bits of the codeword are
 // dealt out in turn over the shuffled modules: each gets as many as any other, or one less.
 func (k *Key) spread(content string, modules int) spread {
-	key, _ := k.sub()
+	key, _, _ := k.sub()
 	r := rand.NewChaCha8(symbolMAC(key, content, modules))
 	n := modules * modules
 	place := make([]uint16, n)
