@@ -35,10 +35,11 @@ type mintCmd struct {
 	Rule         []string `help:"Lockout rule instead of the profile's, as limit=5,window=30s,scope=visitor,action=lock,for=10m. May be repeated." sep:"none"`
 	Variant      []string `help:"Name of a variant of an experiment. May be repeated."`
 
-	From string `help:"CSV file to mint from, one code a row; its columns win over the flags." type:"path"`
-	Out  string `help:"Folder, or file that ends in .zip, to write the pictures to as PNG." type:"path"`
-	Size int    `help:"Pixels of a picture's side, with --out. Default: the gateway's."`
-	Key  string `name:"idempotency-key" help:"Minting again with the same key returns the same code."`
+	From   string `help:"CSV file to mint from, one code a row; its columns win over the flags." type:"path"`
+	Out    string `help:"Folder, or file that ends in .zip, to write the pictures to as PNG." type:"path"`
+	Size   int    `help:"Pixels of a picture's side, with --out. Default: the gateway's."`
+	Device string `help:"Name of what asks for the pictures, with --out; watermarks name it. Default: the gateway's."`
+	Key    string `name:"idempotency-key" help:"Minting again with the same key returns the same code."`
 }
 
 // Run mints one code, or all of a CSV, and shows what it minted.
@@ -209,7 +210,7 @@ func (c *mintCmd) draw(ctx context.Context, a *App, cl *client.Client, codes []c
 			if len(c.Variant) > 0 {
 				n, suffix = variant+1, fmt.Sprintf("-v%d", variant+1)
 			}
-			b, err := cl.PNG(ctx, code.ID, c.Size, n)
+			b, err := cl.PNG(ctx, code.ID, c.Size, n, c.Device)
 			if err != nil {
 				return fmt.Errorf("picture of %s: %w", code.ID, err)
 			}

@@ -7,16 +7,22 @@ import (
 	"math"
 )
 
-// MinEvidence is the least correlation, in standard deviations of a picture without a mark, that names a number. A mark
-// that can be decoded at all has 12 and more; the package comment has the bound that follows from 9.
-const MinEvidence = 9.0
+const (
+	// MinEvidence is the least correlation, in standard deviations of a picture without a mark, that names a number. Noise reaches about 8
+	// with the best of all codewords, a mark that can be decoded 11 and more; the package comment has the bound that follows from 10.
+	MinEvidence = 10.0
+
+	// leastChance is where bounds end: what is smaller says something of the hash function, and nothing of the picture.
+	leastChance = 0x1p-40
+)
 
 // An Observation is what a picture shows of a symbol, without any key.
 type Observation struct {
 	Content string `json:"content"` // what the symbol says
 	Modules int    `json:"modules"` // its width
 	// Values has one a module, row by row: how much brighter it is than its surroundings let expect, in units that
-	// grow with what it is worth as evidence. 0 is left out: covered, or outside the picture.
+	// grow with what it is worth as evidence. 0 is left out: covered, or outside the picture. So are
+	// those missing at the end.
 	Values []int8 `json:"values"`
 }
 
@@ -25,7 +31,7 @@ func (o *Observation) Check() error {
 	if err := checkModules(o.Modules); err != nil {
 		return err
 	}
-	if len(o.Values) != o.Modules*o.Modules {
+	if len(o.Values) > o.Modules*o.Modules {
 		return fmt.Errorf("watermark: %d values for %d × %d modules", len(o.Values), o.Modules, o.Modules)
 	}
 	return nil
@@ -57,7 +63,7 @@ type Decision struct {
 // Found reports whether the decision names a number.
 func (d Decision) Found() bool { return d.Reason == ReasonFound }
 
-// minSeen is how many modules must count: 3 of 4 bits of the codeword at least once in the mean, and a bit for the noise.
+// minSeen is how many modules must count: one for each bit of the codeword.
 const minSeen = codeBits
 
 // Decide looks for a mark of k. The only errors are those of [Observation.Check].
@@ -100,6 +106,6 @@ func (k *Key) Decide(o *Observation) (Decision, error) {
 		return d, nil
 	}
 	d.Reason, d.Trace = ReasonFound, trace
-	d.Chance = min(math.Exp(32*math.Ln2-d.Evidence*d.Evidence/2), math.Exp2(-checkBits))
+	d.Chance = max(math.Exp(32*math.Ln2-d.Evidence*d.Evidence/2), leastChance)
 	return d, nil
 }

@@ -17,8 +17,8 @@
 // What it refuses: to guess. For a picture without a mark of this key, whatever is in it, the mask is a sequence of fair coins.
 // The sum of n values with such signs exceeds z times their root sum of squares with a probability below
 // exp(−z²/2) (W. Hoeffding, Probability inequalities for sums of bounded random variables, JASA 58, 1963, theorem 2).
-// There are 2^32 numbers, so one of them reaches [MinEvidence] with less than 2^32·exp(−z²/2) = 1.1e-8. Independently of that, what was
-// decoded has the right check with 2^-24 = 6e-8. Both must hold.
+// There are 2^32 numbers, so one of them reaches [MinEvidence] with less than 2^32·exp(−z²/2) = 8.3e-13. Independently of that,
+// what was decoded has the right check with 2^-24 = 6e-8. Both must hold.
 //
 // It is pure: no clock, no I/O, no picture.
 package watermark

@@ -42,6 +42,63 @@ var All = []Harm{
 	{"screenshot, then JPEG, quality 75", func(img image.Image, r *rand.Rand) image.Image { return JPEG(Screenshot(img, r), 75) }},
 }
 
+// Beyond are harms a mark is not promised to survive. Photograph leaves out what a printer's raster does to so small differences.
+var Beyond = []Harm{
+	{"JPEG, quality 40", func(img image.Image, _ *rand.Rand) image.Image { return JPEG(img, 40) }},
+	{"JPEG, quality 60, twice, with 90 % between", func(img image.Image, _ *rand.Rand) image.Image { return JPEG(Scale(JPEG(img, 60), 0.9), 60) }},
+	{"scaled to 50 %, then JPEG, quality 60", func(img image.Image, _ *rand.Rand) image.Image { return JPEG(Scale(img, 0.5), 60) }},
+	{"scaled to 33 %", func(img image.Image, _ *rand.Rand) image.Image { return Scale(img, 1.0/3) }},
+	{"screenshot, 50 %, JPEG, quality 60", func(img image.Image, r *rand.Rand) image.Image { return JPEG(Scale(Screenshot(img, r), 0.5), 60) }},
+	{"turned by 20°, then JPEG, quality 75", func(img image.Image, _ *rand.Rand) image.Image { return JPEG(Turn(img, 20), 75) }},
+	{"photographed from a screen (simulated)", func(img image.Image, r *rand.Rand) image.Image { return Photograph(img, r, 2) }},
+	{"photographed in poor light (simulated)", func(img image.Image, r *rand.Rand) image.Image { return Photograph(img, r, 6) }},
+}
+
+// Photograph is a picture taken by hand: seen from the side, with light that falls off, black and white that are neither, a lens that
+// blurs, a sensor with Gaussian noise of that many steps, and JPEG of quality 85.
+func Photograph(img image.Image, r *rand.Rand, noise float64) image.Image {
+	const wide, high = 1600, 1200
+	out := image.NewRGBA(image.Rect(0, 0, wide, high))
+	draw.Draw(out, out.Bounds(), image.White, image.Point{}, draw.Src)
+	src := image.NewRGBA(image.Rect(0, 0, img.Bounds().Dx(), img.Bounds().Dy()))
+	draw.Draw(src, src.Bounds(), img, img.Bounds().Min, draw.Src)
+	size := 700 + 200*r.Float64()
+	by := float64(src.Rect.Dx()) / size
+	s, c := math.Sincos((r.Float64() - 0.5) * 0.4)
+	tiltX, tiltY := (r.Float64()-0.5)*3e-4, (r.Float64()-0.5)*3e-4
+	fallX, fallY := (r.Float64()-0.5)*0.3, (r.Float64()-0.5)*0.3
+	for y := range high {
+		for x := range wide {
+			// From the photograph to the picture: perspective, rotation, scale.
+			px, py := float64(x)-wide/2, float64(y)-high/2
+			w := 1 + tiltX*px + tiltY*py
+			u, v := (c*px+s*py)/w*by+float64(src.Rect.Dx())/2, (-s*px+c*py)/w*by+float64(src.Rect.Dy())/2
+			light := 0.85 + fallX*px/wide + fallY*py/high
+			p := [3]float64{225, 225, 225}
+			if u >= 1 && v >= 1 && u < float64(src.Rect.Dx()-2) && v < float64(src.Rect.Dy()-2) {
+				x0, y0 := int(u-0.5), int(v-0.5)
+				fx, fy := u-0.5-float64(x0), v-0.5-float64(y0)
+				for i := range p {
+					at := func(x, y int) float64 { return float64(src.Pix[src.PixOffset(x, y)+i]) }
+					p[i] = (at(x0, y0)*(1-fx)+at(x0+1, y0)*fx)*(1-fy) + (at(x0, y0+1)*(1-fx)+at(x0+1, y0+1)*fx)*fy
+				}
+			}
+			o := out.PixOffset(x, y)
+			for i := range p {
+				out.Pix[o+i] = uint8(math.Min(math.Max(light*(30+0.82*p[i])+0.5, 0), 255))
+			}
+		}
+	}
+	out = Blur(out, 1).(*image.RGBA)
+	for i := 0; i < len(out.Pix); i += 4 {
+		n := noise * r.NormFloat64()
+		for k := range 3 {
+			out.Pix[i+k] = uint8(math.Min(math.Max(float64(out.Pix[i+k])+n+noise/2*r.NormFloat64()+0.5, 0), 255))
+		}
+	}
+	return JPEG(out, 85)
+}
+
 // JPEG compresses and decompresses at a quality, with the standard's tables and halved chroma.
 func JPEG(img image.Image, quality int) image.Image {
 	var b bytes.Buffer
