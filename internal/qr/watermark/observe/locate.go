@@ -1,7 +1,12 @@
 package observe
 
 import (
+	"cmp"
+	"math"
+	"slices"
+
 	"github.com/makiuchi-d/gozxing"
+	multi "github.com/makiuchi-d/gozxing/multi/qrcode/detector"
 	"github.com/makiuchi-d/gozxing/qrcode/decoder"
 	"github.com/makiuchi-d/gozxing/qrcode/detector"
 )
@@ -76,7 +81,61 @@ func detect(p *plane, global bool) (s symbol, ok bool) {
 	if err != nil {
 		return s, false
 	}
-	found, err := detector.NewDetector(black).Detect(map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true})
+	// The finder for one symbol stops at the first three patterns, and one of them may be a chance pattern within the symbol. The
+	// finder for many looks everywhere; what it makes of the patterns is not needed.
+	finder := multi.NewMultiFinderPatternFinder(black, nil)
+	_, _ = finder.FindMulti(map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true})
+	for _, info := range triples(finder.GetPossibleCenters()) {
+		if s, ok = symbolAt(black, info); ok {
+			return s, true
+		}
+	}
+	return symbol{}, false
+}
+
+const (
+	maxCentres = 12 // of those found, the ones seen in most rows
+	maxTriples = 40 // of their triples, the ones most like a right angle with equal sides
+)
+
+// triples are the finder patterns' possible places, the likeliest first.
+func triples(centres []*detector.FinderPattern) []*detector.FinderPatternInfo {
+	slices.SortStableFunc(centres, func(a, b *detector.FinderPattern) int { return b.GetCount() - a.GetCount() })
+	centres = centres[:min(len(centres), maxCentres)]
+	type scored struct {
+		info *detector.FinderPatternInfo
+		off  float64
+	}
+	var list []scored
+	for i := range centres {
+		for j := range i {
+			for k := range j {
+				a, b, c := gozxing.ResultPoint_OrderBestPatterns(centres[i], centres[j], centres[k])
+				bl, tl, tr := a.(*detector.FinderPattern), b.(*detector.FinderPattern), c.(*detector.FinderPattern)
+				ux, uy, vx, vy := tr.GetX()-tl.GetX(), tr.GetY()-tl.GetY(), bl.GetX()-tl.GetX(), bl.GetY()-tl.GetY()
+				u, v := math.Hypot(ux, uy), math.Hypot(vx, vy)
+				if u < 8 || v < 8 {
+					continue
+				}
+				sizes := []float64{bl.GetEstimatedModuleSize(), tl.GetEstimatedModuleSize(), tr.GetEstimatedModuleSize()}
+				off := math.Abs(ux*vx+uy*vy)/(u*v) + math.Abs(math.Log(u/v)) + math.Log(slices.Max(sizes)/slices.Min(sizes))
+				if off < 1 {
+					list = append(list, scored{detector.NewFinderPatternInfo(bl, tl, tr), off})
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b scored) int { return cmp.Compare(a.off, b.off) })
+	var out []*detector.FinderPatternInfo
+	for _, s := range list[:min(len(list), maxTriples)] {
+		out = append(out, s.info)
+	}
+	return out
+}
+
+// symbolAt reads the symbol that has its finder patterns there.
+func symbolAt(black *gozxing.BitMatrix, info *detector.FinderPatternInfo) (s symbol, ok bool) {
+	found, err := detector.NewDetector(black).ProcessFinderPatternInfo(info)
 	if err != nil {
 		return s, false
 	}
