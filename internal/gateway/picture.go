@@ -71,7 +71,7 @@ func (g *Gateway) pictureSVG(w http.ResponseWriter, r *http.Request) error {
 func writePicture(w http.ResponseWriter, mediaType string, b []byte) error {
 	h := w.Header()
 	h.Set("Content-Type", mediaType)
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:")
 	h.Set("Cache-Control", "private, max-age=300")
 	h.Set("Content-Length", strconv.Itoa(len(b)))
 	_, _ = w.Write(b) // the client has gone
@@ -92,7 +92,7 @@ type marking struct {
 }
 
 func (g *Gateway) drawing(r *http.Request) (d drawing, err error) {
-	q, err := query(r, "size", "variant", "ec", "rendering", "badge", "fg", "bg", "watermark", "device")
+	q, err := query(r, "size", "variant", "ec", "rendering", "badge", "fg", "bg", "shape", "plate", "mm", "dpi", "quiet", "watermark", "device")
 	if err != nil {
 		return d, err
 	}
@@ -100,11 +100,8 @@ func (g *Gateway) drawing(r *http.Request) (d drawing, err error) {
 	if err != nil {
 		return d, err
 	}
-	if q.Has("badge") {
-		return d, problem(http.StatusBadRequest, "not_supported", "badges are not drawn by this version: leave badge out").at("badge")
-	}
 	if d.options, err = g.pictureOptions(k, q); err != nil {
-		return d, err
+		return d, notDrawable(err)
 	}
 	d.mark, err = g.markingOf(k.def, q)
 	return d, err
@@ -132,10 +129,15 @@ func (g *Gateway) markingOf(def *code.Definition, q url.Values) (m marking, err 
 
 func encodeSymbol(o qr.Options) (*qr.Symbol, error) {
 	s, err := qr.Encode(o)
+	return s, notDrawable(err)
+}
+
+// notDrawable says of an option that cannot be drawn which it is.
+func notDrawable(err error) error {
 	if qe, ok := errors.AsType[*qr.Error](err); ok {
-		return nil, invalid(events.CodeInvalid, qe.Field, "%s", qe.Message)
+		return invalid(events.CodeInvalid, qe.Field, "%s", qe.Message)
 	}
-	return s, err
+	return err
 }
 
 // pictureOptions are the request's, else the variant's, else the code's, else the profile's.
@@ -156,7 +158,10 @@ func (g *Gateway) pictureOptions(k known, q url.Values) (o qr.Options, err error
 	if !ok && (n != 1 || len(def.Variants) > 0) {
 		return o, invalid(events.CodeInvalid, "variant", "the code has no variant %d", n)
 	}
-	if o.Size, err = queryInt(q, "size", qr.MinSize, qr.MaxSize, def.Style.Size); err != nil {
+	if o, err = styled(def.Style, variant); err != nil {
+		return o, err
+	}
+	if err := override(&o, q); err != nil {
 		return o, err
 	}
 	p, err := g.pictureOf(k.id, n)
@@ -164,10 +169,9 @@ func (g *Gateway) pictureOptions(k known, q url.Values) (o qr.Options, err error
 		return o, err
 	}
 	profile, _ := code.ProfileByName(def.Profile)
-	o.Content, o.Version, o.Level = printed(p.ScanURL), profile.QRVersion, qr.Level(firstOf(q.Get("ec"), profile.QRLevel))
+	o.Content, o.Tracking, o.Level = printed(p.ScanURL), p.Tracking, qr.Level(firstOf(q.Get("ec"), profile.QRLevel))
+	o.Version, o.Forced = profile.QRVersion, profile.QRVersion > 0
 	o.Rendering = qr.Rendering(q.Get("rendering"))
-	o.Foreground = firstOf(q.Get("fg"), variant.Foreground, def.Style.Foreground)
-	o.Background = firstOf(q.Get("bg"), variant.Background, def.Style.Background)
 	return o, nil
 }
 
