@@ -151,23 +151,31 @@ var looks = []look{
 	coloured("green on near white", "#06803f", "#f8f8f8"),
 	coloured("dark red on yellow", "#990000", "#ffe680"),
 	coloured("red on white", "#ff0000", "#ffffff"),
+	styled("round modules", func(o *qr.Options) { o.Shape = qr.ShapeRound }),
+	styled("dots", func(o *qr.Options) { o.Shape = qr.ShapeDots }),
+	styled("tracking code, badge and words", func(o *qr.Options) {
+		o.Version, o.Tracking, o.Badge, o.Copy = 4, "7ZZ0KQ3M", "VIP", "Scan to join the group"
+	}),
+	styled("blue dots with a tracking code", func(o *qr.Options) {
+		o.Version, o.Shape, o.Tracking, o.Foreground = 4, qr.ShapeDots, "7ZZ0KQ3M", "#1a5fb4"
+	}),
 	{"version 2, a short token", func(r *rand.Rand) qr.Options {
 		return qr.Options{Content: content(r, 13), Version: 2, Level: qr.LevelM, Size: 512}
 	}},
 	{"version 7, level H", func(r *rand.Rand) qr.Options {
 		return qr.Options{Content: content(r, 34), Version: 7, Level: qr.LevelH, Size: 512}
 	}},
-	{"rendering article", func(r *rand.Rand) qr.Options {
-		o := plain(r, 512)
-		o.Rendering = qr.RenderingArticle
-		return o
-	}},
+	styled("rendering article", func(o *qr.Options) { o.Rendering = qr.RenderingArticle }),
 }
 
 func coloured(name, fg, bg string) look {
+	return styled(name, func(o *qr.Options) { o.Foreground, o.Background = fg, bg })
+}
+
+func styled(name string, change func(o *qr.Options)) look {
 	return look{name, func(r *rand.Rand) qr.Options {
 		o := plain(r, 512)
-		o.Foreground, o.Background = fg, bg
+		change(&o)
 		return o
 	}}
 }
