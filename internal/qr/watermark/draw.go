@@ -115,15 +115,16 @@ func shaded(c [3]uint8, dark bool) [3]uint8 {
 		}
 		return out
 	}
-	if !dark {
-		return step(-stepLight)
+	most, sign := stepLight, -1
+	if dark {
+		most, sign = MaxStep, 1
 	}
-	for by := MaxStep; by > 1; by-- {
-		if out := step(by); lightness(out)-lightness(c) <= MaxLightness {
+	for by := most; by > 1; by-- {
+		if out := step(sign * by); math.Abs(lightness(out)-lightness(c)) <= MaxLightness {
 			return out
 		}
 	}
-	return step(1)
+	return step(sign)
 }
 
 // lightness is L* of CIE 1976 of an sRGB colour (IEC 61966-2-1), 0 to 100.
