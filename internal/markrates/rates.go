@@ -113,7 +113,8 @@ func rates(o options, b *strings.Builder) (failed []string, err error) {
 	if err := table(harm.All, true); err != nil || !o.beyond {
 		return failed, err
 	}
-	fmt.Fprintf(b, "\nNot promised:\n\n")
+	o.n = max(1, o.n/4)
+	fmt.Fprintf(b, "\nNot promised, %d pictures a cell:\n\n", o.n)
 	return failed, table(harm.Beyond, false)
 }
 

@@ -222,7 +222,7 @@ func TestShades(t *testing.T) {
 			out := shaded(c, dark)
 			for i := range c {
 				d := int(out[i]) - int(c[i])
-				if d > MaxStep || d < -stepLight || dark && d < 0 || !dark && d > 0 {
+				if d > 3 || d < -2 || dark && d < 0 || !dark && d > 0 {
 					t.Fatalf("%v becomes %v", c, out)
 				}
 			}

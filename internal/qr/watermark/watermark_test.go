@@ -177,7 +177,7 @@ func TestAMarkIsSmall(t *testing.T) {
 					continue
 				}
 				for _, d := range []int{int(a.R) - int(b.R), int(a.G) - int(b.G), int(a.B) - int(b.B)} {
-					if d > watermark.MaxStep || d < -watermark.MaxStep || a.A != 255 {
+					if d > 3 || d < -3 || a.A != 255 {
 						t.Fatalf("%s: pixel %d,%d is %v, was %v", name, x, y, a, b)
 					}
 				}
