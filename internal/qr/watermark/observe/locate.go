@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/makiuchi-d/gozxing"
-	multi "github.com/makiuchi-d/gozxing/multi/qrcode/detector"
 	"github.com/makiuchi-d/gozxing/qrcode/decoder"
 	"github.com/makiuchi-d/gozxing/qrcode/detector"
 )
@@ -81,10 +80,7 @@ func detect(p *plane, global bool) (s symbol, ok bool) {
 	if err != nil {
 		return s, false
 	}
-	// The finder for one symbol stops at the first three patterns, and one of them may be a chance pattern within the symbol. The
-	// finder for many looks everywhere; what it makes of the patterns is not needed.
-	finder := multi.NewMultiFinderPatternFinder(black, nil)
-	_, _ = finder.FindMulti(map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true})
+	finder := finders(black)
 	for _, info := range triples(finder.GetPossibleCenters()) {
 		if s, ok = symbolAt(black, info); ok {
 			return s, true
@@ -93,9 +89,46 @@ func detect(p *plane, global bool) (s symbol, ok bool) {
 	return symbol{}, false
 }
 
+// finders looks in every third row for what may be a finder pattern. The library's own search for one symbol stops at the first three,
+// and one of them may be a chance pattern within the symbol; its search for many goes through all triples, which takes minutes where a picture
+// is full of them.
+func finders(black *gozxing.BitMatrix) *detector.FinderPatternFinder {
+	f := detector.NewFinderPatternFinder(black, nil)
+	runs := make([]int, 5) // dark, light, dark, light, dark
+	for y := 2; y < black.GetHeight() && len(f.GetPossibleCenters()) < maxSeen; y += 3 {
+		clear(runs)
+		state := 0
+		for x := range black.GetWidth() {
+			dark := black.Get(x, y)
+			if dark == (state%2 == 0) {
+				runs[state]++
+				continue
+			}
+			if state < 4 {
+				state++
+				runs[state]++
+				continue
+			}
+			if detector.FinderPatternFinder_foundPatternCross(runs) && f.HandlePossibleCenter(runs, y, x) {
+				clear(runs)
+				state = 0
+				continue
+			}
+			copy(runs, runs[2:])
+			runs[3], runs[4] = 1, 0
+			state = 3
+		}
+		if detector.FinderPatternFinder_foundPatternCross(runs) {
+			f.HandlePossibleCenter(runs, y, black.GetWidth())
+		}
+	}
+	return f
+}
+
 const (
-	maxCentres = 12 // of those found, the ones seen in most rows
-	maxTriples = 40 // of their triples, the ones most like a right angle with equal sides
+	maxSeen    = 300 // patterns after which a picture is looked at no further
+	maxCentres = 12  // of those found, the ones seen in most rows
+	maxTriples = 40  // of their triples, the ones most like a right angle with equal sides
 )
 
 // triples are the finder patterns' possible places, the likeliest first.
