@@ -132,6 +132,8 @@ func TestDocumentedPermissions(t *testing.T) {
 		{"gateway", "huoma.ev.0.gw", true},
 		{"gateway", "huoma.commit.0", false},
 		{"gateway", "huoma.alert.risk.x", false},
+		{"gateway", "$KV.HUOMA_TRACES.x", true},
+		{"scan-worker", "$KV.HUOMA_TRACES.x", false},
 		{"scan-worker", "huoma.commit.0", true},
 		{"scan-worker", "huoma.ev.0.gw", false},
 		{"scan-worker", "$KV.HUOMA_CODES.x", false},

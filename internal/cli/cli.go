@@ -54,6 +54,7 @@ type grammar struct {
 	Simulate simulateCmd `cmd:"" help:"Publish realistic traffic, the same for the same seed."`
 	Import   importCmd   `cmd:"" help:"Import logs and other systems' exports as history, each record once."`
 	Replay   replayCmd   `cmd:"" help:"Put repaired dead letters back into the log."`
+	Trace    traceCmd    `cmd:"" help:"Say whose picture it is, by its invisible watermark."`
 	Keys     keysCmd     `cmd:"" help:"Make the keyring that gateways and scan workers share, and change its keys while they run."`
 	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
 	Doctor   doctorCmd   `cmd:"" help:"Check this machine and a running installation."`
@@ -141,7 +142,7 @@ func (a *App) run(ctx context.Context, args []string) (err error) {
 // asked is the command that args begins with, for a hint.
 func asked(args []string) string {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		for _, name := range []string{"up", "demo", "mint", "scan", "codes", "alerts", "query", "simulate", "import", "replay", "keys", "migrate", "doctor", "verify", "clickhouse"} {
+		for _, name := range []string{"up", "demo", "mint", "scan", "codes", "alerts", "query", "simulate", "import", "replay", "trace", "keys", "migrate", "doctor", "verify", "clickhouse"} {
 			if args[0] == name {
 				return name + " "
 			}

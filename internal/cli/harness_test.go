@@ -42,6 +42,7 @@ const testKey = "hk_test-key-of-an-installation"
 // installation is a gateway and a scan worker on a real NATS server.
 type installation struct {
 	gateway, nats string
+	keyring       string // its file
 	conn          *natsjs.Conn
 }
 
@@ -66,7 +67,8 @@ func install(t testing.TB) installation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := keyfile.LoadOrCreate(t.TempDir() + "/keyring.json")
+	in.keyring = t.TempDir() + "/keyring.json"
+	keys, err := keyfile.LoadOrCreate(in.keyring)
 	if err != nil {
 		t.Fatal(err)
 	}

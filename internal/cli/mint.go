@@ -37,10 +37,11 @@ type mintCmd struct {
 	Rule         []string `help:"Lockout rule instead of the profile's, as limit=5,window=30s,scope=visitor,action=lock,for=10m. May be repeated." sep:"none"`
 	Variant      []string `help:"Variant of an experiment: its name, and how it differs, as A,fg=#7a1f1f,shape=dots,badge=VIP,copy=Join us. May be repeated." sep:"none"`
 
-	From string `help:"CSV file to mint from, one code a row; its columns win over the flags. The same rows are minted once, however often they are asked for." type:"path"`
-	Out  string `help:"Folder, or file that ends in .zip, to write the pictures to as PNG, or file that ends in .pdf, a sheet to print. After an interruption the same command goes on." type:"path"`
-	Size int    `help:"Pixels of a picture's side, with --out. Default: the gateway's, on a sheet as many as print needs."`
-	Key  string `name:"idempotency-key" help:"Minting again with the same key returns the same code. With --from: another key mints the same rows once more."`
+	From   string `help:"CSV file to mint from, one code a row; its columns win over the flags. The same rows are minted once, however often they are asked for." type:"path"`
+	Out    string `help:"Folder, or file that ends in .zip, to write the pictures to as PNG, or file that ends in .pdf, a sheet to print. After an interruption the same command goes on." type:"path"`
+	Size   int    `help:"Pixels of a picture's side, with --out. Default: the gateway's, on a sheet as many as print needs."`
+	Device string `help:"Name of what asks for the pictures, with --out; watermarks name it. Default: the gateway's."`
+	Key    string `name:"idempotency-key" help:"Minting again with the same key returns the same code. With --from: another key mints the same rows once more."`
 
 	Paper     string   `help:"Paper of a sheet: A3, A4, A5 or Letter." default:"A4" group:"Sheets (--out NAME.pdf)"`
 	Columns   int      `help:"Pictures side by side on a sheet." default:"4" group:"Sheets (--out NAME.pdf)"`
@@ -238,7 +239,7 @@ func (c *mintCmd) draw(ctx context.Context, cl *client.Client, code client.Code,
 	pngs := make([][]byte, len(list))
 	for i, d := range list {
 		var err error
-		if pngs[i], err = cl.PNG(ctx, d.ID, size, d.Variant); err != nil {
+		if pngs[i], err = cl.PNG(ctx, d.ID, size, d.Variant, c.Device); err != nil {
 			return fmt.Errorf("picture of %s: %w", code.ID, err)
 		}
 	}

@@ -143,7 +143,7 @@ func (f *fetcher) fetch(d drawn) error {
 	}
 	var b []byte
 	err := f.run.gate.patient(f.ctx, func() (err error) {
-		b, err = f.run.gate.PNG(f.ctx, d.ID, f.run.size, d.Variant)
+		b, err = f.run.gate.PNG(f.ctx, d.ID, f.run.size, d.Variant, f.run.cmd.Device)
 		if err == nil && !sheet.Whole(b) {
 			err = &client.Unreachable{Gateway: f.run.cmd.Gateway, Cause: errors.New("the picture was cut off")}
 		}

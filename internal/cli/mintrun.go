@@ -107,7 +107,7 @@ func (b *bulk) survey(ctx context.Context) error {
 	b.state.From = filepath.Base(b.file.path)
 	b.state.Pictures = b.state.Codes * pictures
 	look := sha256.New()
-	frame(look, fmt.Sprint(b.form, b.size))
+	frame(look, fmt.Sprint(b.form, b.size), b.cmd.Device)
 	if c := b.cmd; b.form == formPDF {
 		frame(look, fmt.Sprint(strings.ToLower(c.Paper), c.Columns, c.Rows, c.Margin, b.labels, c.CropMarks, c.Dated))
 	}

@@ -39,7 +39,8 @@ type Style struct {
 	Plate      string  `json:"plate,omitzero"` // on or off: the tracking code in the middle
 	Badge      string  `json:"badge,omitzero"`
 	Copy       string  `json:"copy,omitzero"`
-	Logo       string  `json:"logo,omitzero"` // data: URI of a PNG or JPEG
+	Logo       string  `json:"logo,omitzero"`      // data: URI of a PNG or JPEG
+	Watermark  *bool   `json:"watermark,omitzero"` // whether PNGs carry an invisible trace; nil: as the profile says
 }
 
 // Definition is a code as its owner defined it, with every profile default

@@ -33,6 +33,7 @@ type Profile struct {
 	QRVersion        int          `json:"qr_version"`   // 0: chosen by content
 	QRLevel          string       `json:"qr_level"`
 	Token            token.Format `json:"token"`           // what its pictures carry
+	Watermark        bool         `json:"watermark"`       // PNGs carry an invisible trace unless the code says otherwise
 	RegisteredOnly   bool         `json:"registered_only"` // targets must be on the registered-domain list
 }
 
@@ -54,7 +55,7 @@ var Profiles = []Profile{
 		Token: token.FormatShort,
 	},
 	{
-		Name: "wecom-group", Countdown: CountdownNone, Capacity: 2000, CapacityVerified: 2000, WarnPercent: 80, QRVersion: 4, QRLevel: "M",
+		Name: "wecom-group", Countdown: CountdownNone, Capacity: 2000, CapacityVerified: 2000, WarnPercent: 80, QRVersion: 4, QRLevel: "M", Watermark: true,
 		Token: token.FormatSM,
 	},
 	{

@@ -13,6 +13,7 @@ const (
 	StreamAlerts    = "HUOMA_ALERTS"    // alerts, one by one, for subscribers
 	StreamDLQ       = "HUOMA_DLQ"       // what could not be understood, with the reason
 	BucketCodes     = "HUOMA_CODES"     // code definitions, by id
+	BucketTraces    = "HUOMA_TRACES"    // whose watermarks are, by trace number
 	BucketState     = "HUOMA_STATE"     // snapshots of the scan workers, by partition
 	StreamImports   = "HUOMA_IMPORTS"   // ledger of imports: ids by day, made by the first import
 )

@@ -50,6 +50,7 @@ type Gateway struct {
 	forged  forgedCounts
 	telling sync.Mutex // held while a definition is told before what follows it
 	alerts  *alertRing
+	traces  *traceBook
 	held    []atomic.Int64 // by partition, see mirror.admit
 	commits []commitTimes  // by partition
 	behind  atomic.Int64   // feeds that are still catching up
@@ -82,6 +83,9 @@ func New(o Options) (*Gateway, error) {
 	g.ring.Store(o.Keyring)
 	g.source = "huoma/gateway/" + g.instance
 	g.behind.Store(int64(o.Partitions) + 2) // definitions, alerts, and every partition's commits
+	if g.traces, err = newTraceBook(o.Keyring.Purpose("watermark")); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
 	g.admission = newAdmission(o.Limits)
 	if g.refusal, err = newRefusal(); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
@@ -165,6 +169,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	for _, feed := range g.feeds() {
 		group.Add(func() error { feed(feeds); return nil }, func(error) { stopFeeds() })
 	}
+	group.Add(func() error { g.keepTraces(feeds); return nil }, func(error) { stopFeeds() })
 	group.Add(func() error { g.flusher.run(); return nil }, func(error) {
 		g.publishForged(g.flusher.store)
 		g.flusher.stop()

@@ -68,6 +68,7 @@ type Backend interface {
 	CommitFeed
 	History
 	AlertFeed
+	Traces
 	Connected() bool // must not block
 	MaxPayload() int // bytes of a message, headers included; 0: unknown
 }
@@ -89,6 +90,8 @@ type Options struct {
 	AllowPrivateTargets bool           // let targets lead into private networks
 	QRFree              []string       // profiles whose symbols may grow; see CheckSymbols
 	RegisteredDomains   []string       // where profiles that ask for it may lead; empty: anywhere
+
+	Device string // names this gateway in watermarks of pictures whose request names no device; default the host's name
 
 	Limits Limits
 
@@ -204,6 +207,11 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Partitions < 0 {
 		return o, fmt.Errorf("gateway: %d partitions are not possible", o.Partitions)
+	}
+	if o.Device == "" {
+		if o.Device, _ = os.Hostname(); o.Device == "" || len(o.Device) > maxDevice {
+			o.Device = "gateway"
+		}
 	}
 	o.Limits = o.Limits.withDefaults()
 	if o.Log == nil {

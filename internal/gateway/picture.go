@@ -2,31 +2,66 @@ package gateway
 
 import (
 	"errors"
+	"image"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
+	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/qr"
+	"github.com/huoma/huoma/internal/qr/watermark"
 	"github.com/huoma/huoma/internal/token"
 )
 
 // picturePNG answers GET /v1/codes/{id}/qr.png.
 func (g *Gateway) picturePNG(w http.ResponseWriter, r *http.Request) error {
-	s, err := g.symbol(r)
+	d, err := g.drawing(r)
+	if err != nil {
+		return err
+	}
+	mark, traced := d.mark, false
+	if mark.wanted {
+		d.options.Mark = func(img *image.NRGBA, geo qr.Geometry) error {
+			m, err := g.traces.key.Mark(d.options.Content, geo.Modules, g.traces.key.Trace(mark.pair.Issuer, mark.pair.Device))
+			if err != nil {
+				return err
+			}
+			if err = m.Draw(img, geo); errors.Is(err, watermark.ErrTooSmall) && !mark.asked {
+				return nil // the profile's wish, and this picture cannot have it
+			}
+			traced = err == nil
+			return err
+		}
+	}
+	s, err := encodeSymbol(d.options)
 	if err != nil {
 		return err
 	}
 	b, err := s.PNG()
+	if errors.Is(err, watermark.ErrTooSmall) {
+		return problem(http.StatusBadRequest, "not_markable", "%s, or leave watermark out", strings.TrimPrefix(watermark.ErrTooSmall.Error(), "watermark: ")).at("watermark")
+	}
 	if err != nil {
 		return err
+	}
+	if traced {
+		w.Header().Set("Huoma-Trace", watermark.FormatTrace(g.traces.note(mark.pair, g.now())))
 	}
 	return writePicture(w, "image/png", b)
 }
 
-// pictureSVG answers GET /v1/codes/{id}/qr.svg.
+// pictureSVG answers GET /v1/codes/{id}/qr.svg. It has no pixels that could be marked.
 func (g *Gateway) pictureSVG(w http.ResponseWriter, r *http.Request) error {
-	s, err := g.symbol(r)
+	d, err := g.drawing(r)
+	if err != nil {
+		return err
+	}
+	if d.mark.asked {
+		return problem(http.StatusBadRequest, "not_markable", "an SVG carries no watermark: ask for qr.png, or leave watermark out").at("watermark")
+	}
+	s, err := encodeSymbol(d.options)
 	if err != nil {
 		return err
 	}
@@ -43,24 +78,66 @@ func writePicture(w http.ResponseWriter, mediaType string, b []byte) error {
 	return nil
 }
 
-func (g *Gateway) symbol(r *http.Request) (*qr.Symbol, error) {
-	q, err := query(r, "size", "variant", "ec", "rendering", "badge", "fg", "bg", "shape", "plate", "mm", "dpi", "quiet")
+// drawing is what a request asks for.
+type drawing struct {
+	options qr.Options
+	mark    marking
+}
+
+// marking is whether a picture is to carry a trace, and whose.
+type marking struct {
+	wanted bool
+	asked  bool // by the request itself: one that cannot be drawn is an error
+	pair   pair
+}
+
+func (g *Gateway) drawing(r *http.Request) (d drawing, err error) {
+	q, err := query(r, "size", "variant", "ec", "rendering", "badge", "fg", "bg", "shape", "plate", "mm", "dpi", "quiet", "watermark", "device")
 	if err != nil {
-		return nil, err
+		return d, err
 	}
 	k, err := g.known(r)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
-	var s *qr.Symbol
-	o, err := g.pictureOptions(k, q)
-	if err == nil {
-		s, err = qr.Encode(o)
+	if d.options, err = g.pictureOptions(k, q); err != nil {
+		return d, notDrawable(err)
 	}
+	d.mark, err = g.markingOf(k.def, q)
+	return d, err
+}
+
+// markingOf is the request's, else the code's, else the profile's.
+func (g *Gateway) markingOf(def *code.Definition, q url.Values) (m marking, err error) {
+	switch v := q.Get("watermark"); v {
+	case "":
+		if m.wanted = profileOfCode(def).Watermark; def.Style.Watermark != nil {
+			m.wanted = *def.Style.Watermark
+		}
+	case "on", "off":
+		m.wanted, m.asked = v == "on", v == "on"
+	default:
+		return m, invalid(events.CodeInvalid, "watermark", "use on or off, or leave it out for what the code says")
+	}
+	device := q.Get("device")
+	if err := checkDevice(device); err != nil {
+		return m, err
+	}
+	m.pair = pair{issuerOf(def), firstOf(device, g.opts.Device)}
+	return m, nil
+}
+
+func encodeSymbol(o qr.Options) (*qr.Symbol, error) {
+	s, err := qr.Encode(o)
+	return s, notDrawable(err)
+}
+
+// notDrawable says of an option that cannot be drawn which it is.
+func notDrawable(err error) error {
 	if qe, ok := errors.AsType[*qr.Error](err); ok {
-		return nil, invalid(events.CodeInvalid, qe.Field, "%s", qe.Message)
+		return invalid(events.CodeInvalid, qe.Field, "%s", qe.Message)
 	}
-	return s, err
+	return err
 }
 
 // pictureOptions are the request's, else the variant's, else the code's, else the profile's.

@@ -47,6 +47,8 @@ func (g *Gateway) table() []route {
 		{"GET", "/v1/codes/{id}/qr.png", "picture", admin, g.picturePNG},
 		{"GET", "/v1/codes/{id}/qr.svg", "picture", admin, g.pictureSVG},
 		{"POST", "/v1/tokens", "codes", admin, g.openTokens},
+		{"POST", "/v1/traces", "traces", admin, g.readTrace},
+		{"GET", "/v1/traces/{id}", "traces", admin, g.traceNames},
 		{"POST", "/v1/events", "events", admin, g.takeEvents},
 		{"GET", "/v1/alerts", "alerts", admin, g.listAlerts},
 		{"GET", "/v1/alerts/stream", "stream", admin, g.streamAlerts},

@@ -27,10 +27,11 @@ type styleRequest struct {
 	Badge      string   `json:"badge"`
 	Copy       string   `json:"copy"`
 	Logo       string   `json:"logo"`
+	Watermark  *bool    `json:"watermark"`
 }
 
 func (q *styleRequest) style() (code.Style, error) {
-	s := code.Style{Foreground: q.Foreground, Background: q.Background, Shape: q.Shape, Plate: q.Plate, Badge: q.Badge, Copy: q.Copy, Logo: q.Logo}
+	s := code.Style{Foreground: q.Foreground, Background: q.Background, Shape: q.Shape, Plate: q.Plate, Badge: q.Badge, Copy: q.Copy, Logo: q.Logo, Watermark: q.Watermark}
 	set(&s.Size, q.Size)
 	set(&s.MM, q.MM)
 	set(&s.DPI, q.DPI)

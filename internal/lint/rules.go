@@ -172,6 +172,13 @@ var layers = []Layer{
 		Why:      "it starts the roles, the embedded servers and the bare parts beside them as processes of its own, and nothing imports it",
 	},
 	{
+		Name:     "measurement",
+		Packages: []string{"internal/markrates"},
+		Imports:  []string{"domain"},
+		Third:    none,
+		Why:      "it measures the domain alone, so that a rate in the documents is none of a service's or an adapter's doing",
+	},
+	{
 		Name:     "tools",
 		Packages: []string{"internal/lint", "internal/tour", "internal/deploy"},
 		Third:    none,
@@ -193,6 +200,8 @@ var grants = []Grant{
 	{"internal/qr", "golang.org/x/image", "it fills outlines and scales logos, pure data in and out"},
 	{"internal/qr/typeface", "golang.org/x/image/font", "it reads the outlines of embedded fonts"},
 	{"internal/qr/typeface", "golang.org/x/image/math/fixed", "the numbers that outlines are in"},
+	{"internal/qr/watermark/observe", "github.com/makiuchi-d/gozxing", "it finds and reads symbols in pictures; what is measured in them is ours"},
+	{"internal/qr/watermark/harm", "golang.org/x/image", "it resamples pictures, pure data"},
 	{"internal/visit", "github.com/x-way/crawlerdetect", "a kept list of robots, pure data"},
 	{"internal/visit", "github.com/ua-parser/uap-go", "a kept list of devices, pure data"},
 }

@@ -50,6 +50,17 @@ func (c *Conn) WatchDefinitions(ctx context.Context, fn func(id string, value []
 	})
 }
 
+// Trace reads whose watermarks with this number are. events.ErrNotFound: nobody's that is known.
+func (c *Conn) Trace(ctx context.Context, id string) (value []byte, rev uint64, err error) {
+	return c.get(ctx, "read trace", events.BucketTraces, id)
+}
+
+// PutTrace replaces what is known of a trace number that is still at revision rev (0: nothing yet) and returns the new
+// revision. events.ErrConflict: somebody else has written since.
+func (c *Conn) PutTrace(ctx context.Context, id string, value []byte, rev uint64) (uint64, error) {
+	return c.put(ctx, "write trace", events.BucketTraces, id, value, rev)
+}
+
 // Manifest reads an analytics worker's manifest of a partition.
 // events.ErrNotFound: there is none.
 func (c *Conn) Manifest(ctx context.Context, partition int) (value []byte, rev uint64, err error) {

@@ -94,7 +94,7 @@ func (c *Conn) Ensure(ctx context.Context, cfg Config) (Installation, error) {
 	have := map[string]*jetstream.StreamInfo{}
 	for _, name := range []string{
 		events.StreamEvents, events.StreamDecisions, events.StreamAlerts, events.StreamDLQ,
-		"KV_" + events.BucketCodes, "KV_" + BucketAnalytics, "OBJ_" + events.BucketState,
+		"KV_" + events.BucketCodes, "KV_" + events.BucketTraces, "KV_" + BucketAnalytics, "OBJ_" + events.BucketState,
 	} {
 		info, err := c.streamInfo(ctx, name)
 		if err != nil && !errors.Is(err, events.ErrNotFound) {
@@ -378,6 +378,7 @@ type bucket struct {
 func (cfg *Config) buckets() []bucket {
 	return []bucket{
 		{"KV_" + events.BucketCodes, []string{"$KV." + events.BucketCodes + ".>"}},
+		{"KV_" + events.BucketTraces, []string{"$KV." + events.BucketTraces + ".>"}},
 		{"KV_" + BucketAnalytics, []string{"$KV." + BucketAnalytics + ".>"}},
 		{"OBJ_" + events.BucketState, []string{"$O." + events.BucketState + ".C.>", "$O." + events.BucketState + ".M.>"}},
 	}
@@ -403,7 +404,7 @@ func checkBucket(have jetstream.StreamConfig, want bucket) error {
 
 func (c *Conn) ensureBuckets(ctx context.Context, cfg Config) error {
 	for name, what := range map[string]string{
-		events.BucketCodes: "Huoma: code definitions", BucketAnalytics: "Huoma: manifests of the analytics workers",
+		events.BucketCodes: "Huoma: code definitions", events.BucketTraces: "Huoma: whose watermarks are", BucketAnalytics: "Huoma: manifests of the analytics workers",
 	} {
 		err := c.retry(ctx, "set up bucket "+name, func(ctx context.Context) error {
 			_, err := c.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{

@@ -45,8 +45,8 @@ func TestEnsureTwiceAndUpgrade(t *testing.T) {
 		t.Errorf("installation %+v", inst)
 	}
 	before := configs(t, c)
-	if len(before) != 7 {
-		t.Errorf("made %d streams, want 7: %v", len(before), before)
+	if len(before) != 8 {
+		t.Errorf("made %d streams, want 8: %v", len(before), before)
 	}
 	if got := before[events.StreamAlerts].Duplicates; got != 24*time.Hour {
 		t.Errorf("duplicate window of alerts is %s", got)

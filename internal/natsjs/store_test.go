@@ -528,3 +528,37 @@ func TestOverdueTimersFireAfterRestart(t *testing.T) {
 		t.Errorf("got %s", m.Data)
 	}
 }
+
+func TestTraces(t *testing.T) {
+	_, c := install(t, 1)
+	ctx := testContext(t)
+	_, _, err := c.Trace(ctx, "0badcafe")
+	wantErr(t, err, events.ErrNotFound)
+	rev, err := c.PutTrace(ctx, "0badcafe", []byte("1"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []uint64{0, rev + 1} {
+		_, err = c.PutTrace(ctx, "0badcafe", []byte("2"), wrong)
+		wantErr(t, err, events.ErrConflict)
+	}
+	if _, err = c.PutTrace(ctx, "0badcafe", []byte("2"), rev); err != nil {
+		t.Error(err)
+	}
+	if v, _, err := c.Trace(ctx, "0badcafe"); err != nil || string(v) != "2" {
+		t.Errorf("read %q, %v", v, err)
+	}
+	// A name that was to be forgotten may come again.
+	kv, err := c.js.KeyValue(ctx, events.BucketTraces)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.Delete(ctx, "0badcafe"); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = c.Trace(ctx, "0badcafe")
+	wantErr(t, err, events.ErrNotFound)
+	if _, err = c.PutTrace(ctx, "0badcafe", []byte("3"), 0); err != nil {
+		t.Error(err)
+	}
+}

@@ -353,9 +353,12 @@ func (c *Client) Stats(ctx context.Context, id string) (json.RawMessage, error) 
 	return out, err
 }
 
-// PNG draws a code's picture with size pixels a side; 0 is the gateway's default.
-func (c *Client) PNG(ctx context.Context, id string, size, variant int) ([]byte, error) {
+// PNG draws a code's picture with size pixels a side; 0 is the gateway's default, and so is a device of "".
+func (c *Client) PNG(ctx context.Context, id string, size, variant int, device string) ([]byte, error) {
 	q := url.Values{}
+	if device != "" {
+		q.Set("device", device)
+	}
 	if size > 0 {
 		q.Set("size", strconv.Itoa(size))
 	}
