@@ -351,7 +351,7 @@ func TestAnotherRunIntoTheSamePlace(t *testing.T) {
 	run(t, mintArgs(in, file, out)...).ok(t)
 	in.proven(t, out, 2)
 	// Two at a time.
-	held, _, err := openJournal(formFolder, out, runState{})
+	_, _, err = openJournal(formFolder, out, runState{})
 	if err == nil {
 		t.Fatal("opened with other rows")
 	}
@@ -363,7 +363,8 @@ func TestAnotherRunIntoTheSamePlace(t *testing.T) {
 	if err := json.Unmarshal(b, &state); err != nil {
 		t.Fatal(err)
 	}
-	if held, _, err = openJournal(formFolder, out, state); err != nil {
+	held, _, err := openJournal(formFolder, out, state)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if r := run(t, mintArgs(in, file, out)...); r.code != exitError || !strings.Contains(r.stderr, "another run") {

@@ -374,3 +374,26 @@ func TestEventsComeAfterTheirDefinition(t *testing.T) {
 		second.until(by+" is counted", func() bool { return second.count(c, "accepted") == 1 })
 	}
 }
+
+// A mint that came no further than a gateway's spool is not answered as if it
+// stood: whoever knows of the code would be ahead of it. It is once it is repeated.
+func TestMintInTheSpoolIsNoMint(t *testing.T) {
+	conn := connect(t, natstest.Start(t), 2)
+	f := &faulty{Conn: conn, hold: make(chan struct{})}
+	h := newGateway(t, conn, func(o *gateway.Options) {
+		o.Backend, o.Spool = f, openSpool(t, t.TempDir(), 0)
+		o.Limits.Direct = 50 * time.Millisecond
+	})
+	const body = `{"profile":"wechat-group","targets":[{"url":"https://example.com/a"}]}`
+	h.admin("POST", "/v1/codes", body, "Idempotency-Key: k").want(t, 503)
+	close(f.hold)
+	var a answer
+	h.until("it is minted", func() bool { a = h.admin("POST", "/v1/codes", body, "Idempotency-Key: k"); return a.status == 201 })
+	c := a.json(t)
+	for _, e := range h.log(2) {
+		if e.Type == events.TypeCodeMinted && e.Subject == c["id"] {
+			return
+		}
+	}
+	t.Errorf("the mint of %s is answered, and the log has no word of it", c["id"])
+}

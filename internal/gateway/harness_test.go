@@ -69,6 +69,14 @@ func newHouse(t testing.TB, change ...func(*gateway.Options)) *house {
 // newGateway starts a gateway on conn, without a scan worker.
 func newGateway(t testing.TB, conn *natsjs.Conn, change ...func(*gateway.Options)) *house {
 	t.Helper()
+	h := startGateway(t, conn, change...)
+	h.until("the gateway is ready", h.gate.Ready)
+	return h
+}
+
+// startGateway is newGateway for one that need not be ready, ever.
+func startGateway(t testing.TB, conn *natsjs.Conn, change ...func(*gateway.Options)) *house {
+	t.Helper()
 	o := gateway.Options{Addr: "127.0.0.1:0", APIKey: apiKey, Keyring: keyring(), Backend: conn, Partitions: 2}
 	for _, c := range change {
 		c(&o)
@@ -89,9 +97,7 @@ func newGateway(t testing.TB, conn *natsjs.Conn, change ...func(*gateway.Options
 			t.Errorf("run: %v", err)
 		}
 	})
-	h := &house{t: t, conn: conn, gate: g, url: "http://" + g.Addr()}
-	h.until("the gateway is ready", g.Ready)
-	return h
+	return &house{t: t, conn: conn, gate: g, url: "http://" + g.Addr()}
 }
 
 // work runs a scan worker until the test, or stop, ends it.

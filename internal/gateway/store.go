@@ -81,7 +81,10 @@ func (g *Gateway) newStored(typ string, def code.Definition) *stored {
 	return &stored{Version: storedVersion, Event: g.newID(g.now()), Source: g.source, Type: typ, Def: def}
 }
 
-// tell stores the event of s durably.
+// tell stores the events of list in the log. What went into the spool is not
+// there yet, and is answered as if it were nowhere: a producer of another
+// gateway, or none, would be ahead of it. It is asked for again, and follows
+// from the spool in any case.
 func (g *Gateway) tell(ctx context.Context, list ...*stored) error {
 	out := make([]encoded, 0, len(list))
 	for _, s := range list {
@@ -97,24 +100,39 @@ func (g *Gateway) tell(ctx context.Context, list ...*stored) error {
 	if err := g.crash.at(BeforeTell); err != nil {
 		return err
 	}
-	if err := g.flusher.store(ctx, out...); err != nil {
+	spooled, err := g.flusher.keep(ctx, out...)
+	if err != nil {
 		return err
 	}
 	if err := g.crash.at(AfterTell); err != nil {
 		return err
 	}
 	for _, s := range list {
-		g.outbox.told(s.Def.ID, s.Def.Revision)
+		if spooled {
+			g.outbox.spooled(s.Def.ID, s.Def.Revision)
+		} else {
+			g.outbox.told(s.Def.ID, s.Def.Revision)
+		}
+	}
+	if spooled {
+		return errAway
 	}
 	return nil
 }
 
-// tellUnheard is tell for what the log does not have yet: a repeated mint may
-// find that the first one got that far.
+// tellUnheard is tell for what the log may not have yet: a repeated mint may
+// find that the first one got that far. A gateway that is still reading has
+// heard of nothing, and tells it again.
 func (g *Gateway) tellUnheard(ctx context.Context, list ...*stored) error {
 	var rest []*stored
 	for _, s := range list {
-		if g.outbox.lacks(s.Def.ID, s.Def.Revision) {
+		id, err := token.ParseCodeID(s.Def.ID)
+		if err != nil {
+			return err
+		}
+		revision, unheard := g.mirror.unheard(id)
+		told, _ := g.outbox.toldOf(s.Def.ID, s.Def.Revision)
+		if unheard && revision == s.Def.Revision && !told {
 			rest = append(rest, s)
 		}
 	}
@@ -128,13 +146,17 @@ func (g *Gateway) tellUnheard(ctx context.Context, list ...*stored) error {
 // definition's own event is, too, and another says the same: of two the log
 // takes one.
 func (g *Gateway) tellFirst(ctx context.Context, id token.CodeID) error {
-	revision, unheard := g.mirror.unheard(id)
-	if !unheard || !g.outbox.untold(id.String(), revision) {
+	untold := func() bool {
+		revision, unheard := g.mirror.unheard(id)
+		told, spooled := g.outbox.toldOf(id.String(), revision)
+		return unheard && !told && !spooled
+	}
+	if !untold() {
 		return nil
 	}
 	g.telling.Lock() // a crowd tells it once
 	defer g.telling.Unlock()
-	if !g.outbox.untold(id.String(), revision) {
+	if !untold() {
 		return nil
 	}
 	s, _, err := g.load(ctx, id.String())
@@ -156,6 +178,7 @@ func (g *Gateway) tellFirst(ctx context.Context, id token.CodeID) error {
 	if err != nil {
 		return err
 	}
+	g.outbox.add(s.Def.ID, s.Def.Revision, g.now())
 	if spooled {
 		g.outbox.spooled(s.Def.ID, s.Def.Revision)
 	} else {
@@ -270,20 +293,14 @@ func (o *outbox) spooled(id string, revision uint64) {
 	}
 }
 
-// untold reports whether a revision has to be told before anything else of the code.
-func (o *outbox) untold(id string, revision uint64) bool {
+// toldOf reports whether the log is known to have a revision, and whether the
+// spool has it.
+func (o *outbox) toldOf(id string, revision uint64) (told, spooled bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	c, ok := o.waiting[id]
-	return ok && c.revision == revision && !c.told && !c.spooled
-}
-
-// lacks reports whether the log may not have heard of a revision.
-func (o *outbox) lacks(id string, revision uint64) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	c, ok := o.waiting[id]
-	return ok && c.revision == revision && !c.told
+	ok = ok && c.revision == revision
+	return ok && c.told, ok && c.spooled
 }
 
 func (o *outbox) heard(id string, revision uint64) {
@@ -312,6 +329,9 @@ func (o *outbox) due(before time.Time, n int) []string {
 
 // repair tells the log once more of changes it may have missed.
 func (g *Gateway) repair(ctx context.Context) error {
+	if g.spooled().Events > 0 {
+		return nil // those are in it, or come behind it
+	}
 	for _, id := range g.outbox.due(g.now().Add(-g.opts.Limits.RepairAfter), 1000) {
 		if c, err := token.ParseCodeID(id); err == nil {
 			if k, ok := g.mirror.get(c, g.now()); ok && k.heard >= k.def.Revision {
