@@ -60,7 +60,11 @@ func drawDefinition(t *rapid.T, typ string) code.Definition {
 		Countdown: rapid.SampledFrom([]code.Countdown{code.CountdownSliding, code.CountdownFixed, code.CountdownNone}).Draw(t, "countdown"),
 		Validity:  duration(t, "validity", 0, 1e6*time.Hour/2), Longest: duration(t, "longest", 0, 1000*time.Hour), RenewalEvery: duration(t, "renewal", 0, 72*time.Hour),
 		MaxScans: rapid.Int64Range(0, 1<<50).Draw(t, "max_scans"), WarnPercent: rapid.IntRange(0, 100).Draw(t, "warn"), Dedupe: duration(t, "dedupe", 0, time.Hour),
-		Style:    code.Style{Foreground: text(t, "fg"), Background: text(t, "bg"), Size: rapid.IntRange(0, 4096).Draw(t, "size")},
+		Style: code.Style{
+			Foreground: text(t, "fg"), Background: text(t, "bg"), Size: rapid.IntRange(0, 4096).Draw(t, "size"), MM: rapid.Float64Range(0, 1000).Draw(t, "mm"),
+			DPI: rapid.IntRange(0, 2400).Draw(t, "dpi"), Quiet: rapid.IntRange(0, 32).Draw(t, "quiet"), Shape: text(t, "shape"), Plate: text(t, "plate"),
+			Badge: text(t, "badge"), Copy: text(t, "copy"), Logo: text(t, "logo"),
+		},
 		MintedAt: instant(t, "minted"), ChangedAt: instant(t, "changed"),
 	}
 	for i := range rapid.IntRange(1, 4).Draw(t, "targets") {
@@ -76,7 +80,7 @@ func drawDefinition(t *rapid.T, typ string) code.Definition {
 		d.Rules = append(d.Rules, drawRule(t, fmt.Sprint("r", i)))
 	}
 	for i := range rapid.IntRange(0, code.MaxVariants).Draw(t, "variants") {
-		d.Variants = append(d.Variants, code.Variant{N: i + 1, Name: text(t, "name"), Foreground: text(t, "fg"), Background: text(t, "bg"), Copy: text(t, "copy")})
+		d.Variants = append(d.Variants, code.Variant{N: i + 1, Name: text(t, "name"), Foreground: text(t, "fg"), Background: text(t, "bg"), Shape: text(t, "shape"), Badge: text(t, "badge"), Copy: text(t, "copy")})
 	}
 	if typ == events.TypeCodeRenewed || rapid.Bool().Draw(t, "renewed") {
 		d.RenewedAt = instant(t, "renewed")

@@ -15,6 +15,7 @@ import (
 
 type mintCmd struct {
 	access
+	styleFlags
 	Target []string `arg:"" optional:"" help:"Where the code leads, in order: URLs."`
 
 	Name         string   `help:"Name for people; of many, a template such as {campaign}-{seq:4}."`
@@ -33,7 +34,7 @@ type mintCmd struct {
 	MaxScans     int64    `name:"max-scans" help:"Accepted scans it allows. Default: the profile's."`
 	Dedupe       string   `help:"Window in which a visitor's repeats count once, such as 30s. Default: off."`
 	Rule         []string `help:"Lockout rule instead of the profile's, as limit=5,window=30s,scope=visitor,action=lock,for=10m. May be repeated." sep:"none"`
-	Variant      []string `help:"Name of a variant of an experiment. May be repeated."`
+	Variant      []string `help:"Variant of an experiment: its name, and how it differs, as A,fg=#7a1f1f,shape=dots,badge=VIP,copy=Join us. May be repeated." sep:"none"`
 
 	From string `help:"CSV file to mint from, one code a row; its columns win over the flags." type:"path"`
 	Out  string `help:"Folder, or file that ends in .zip, to write the pictures to as PNG." type:"path"`
@@ -84,8 +85,17 @@ func (c *mintCmd) base() (client.Mint, error) {
 		m.MaxScans = &c.MaxScans
 	}
 	for _, v := range c.Variant {
-		m.Variants = append(m.Variants, client.Variant{Name: v})
+		variant, err := parseVariant(v)
+		if err != nil {
+			return m, err
+		}
+		m.Variants = append(m.Variants, variant)
 	}
+	style, err := c.style()
+	if err != nil {
+		return m, err
+	}
+	m.Style = style
 	for _, text := range c.Rule {
 		r, err := parseRule(text)
 		if err != nil {

@@ -16,20 +16,30 @@ type Target struct {
 	Closed   bool   `json:"closed,omitzero"`   // taken out by its owner
 }
 
-// Variant is one of up to eight renderings of a code. N is 1 to 8.
+// Variant is one of up to eight renderings of a code. N is 1 to 8. What is empty is the style's.
 type Variant struct {
 	N          int    `json:"n"`
 	Name       string `json:"name,omitzero"`
 	Foreground string `json:"fg,omitzero"` // #rrggbb
 	Background string `json:"bg,omitzero"`
-	Copy       string `json:"copy,omitzero"` // the words printed beside it
+	Shape      string `json:"shape,omitzero"` // of modules: square, round, dots
+	Badge      string `json:"badge,omitzero"` // words in the corner
+	Copy       string `json:"copy,omitzero"`  // words under the picture
 }
 
 // Style is how the code's pictures are drawn unless the request says otherwise.
 type Style struct {
-	Foreground string `json:"fg,omitzero"`
-	Background string `json:"bg,omitzero"`
-	Size       int    `json:"size,omitzero"` // pixels
+	Foreground string  `json:"fg,omitzero"`
+	Background string  `json:"bg,omitzero"`
+	Size       int     `json:"size,omitzero"`  // pixels
+	MM         float64 `json:"mm,omitzero"`    // printed width instead of the size
+	DPI        int     `json:"dpi,omitzero"`   // resolution in print
+	Quiet      int     `json:"quiet,omitzero"` // modules of quiet zone
+	Shape      string  `json:"shape,omitzero"`
+	Plate      string  `json:"plate,omitzero"` // on or off: the tracking code in the middle
+	Badge      string  `json:"badge,omitzero"`
+	Copy       string  `json:"copy,omitzero"`
+	Logo       string  `json:"logo,omitzero"` // data: URI of a PNG or JPEG
 }
 
 // Definition is a code as its owner defined it, with every profile default

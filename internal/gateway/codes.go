@@ -70,7 +70,7 @@ func (g *Gateway) changeCode(w http.ResponseWriter, r *http.Request) error {
 	return g.change(w, r, events.TypeCodeChanged, func(def *code.Definition, now time.Time) error {
 		p := profileOfCode(def)
 		defaults(def, p, append(reset, ""))
-		return q.apply(def, policy{g.opts.AllowPrivateTargets, g.opts.RegisteredDomains}, p)
+		return q.apply(def, g.policy(), p)
 	})
 }
 

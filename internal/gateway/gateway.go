@@ -29,6 +29,7 @@ type Gateway struct {
 	routes    []route
 	metrics   *metrics
 	publicURL string
+	drawable  drawable
 	instance  string // new at every start
 	source    string // of our events
 

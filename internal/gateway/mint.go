@@ -101,7 +101,7 @@ func (g *Gateway) nextID(key, part string, body []byte) (id token.CodeID, print 
 
 // prepare checks a mint and makes what is to be stored.
 func (g *Gateway) prepare(q *codeRequest, id token.CodeID, print string) (*stored, error) {
-	def, err := q.newDefinition(policy{g.opts.AllowPrivateTargets, g.opts.RegisteredDomains}, id.String(), g.now())
+	def, err := q.newDefinition(g.policy(), id.String(), g.now())
 	if err != nil {
 		return nil, err
 	}

@@ -302,7 +302,7 @@ func TestPictures(t *testing.T) {
 	path := "/v1/codes/" + c["id"].(string) + "/qr.png"
 	for query, field := range map[string]string{
 		"?size=10": "size", "?size=x": "size", "?variant=3": "variant", "?variant=9": "variant", "?ec=Z": "ec", "?rendering=odd": "rendering",
-		"?badge=1": "badge", "?fg=zzz": "fg", "?bg=%23000": "fg", "?colour=red": "colour", "?size=100&size=200": "size",
+		"?badge=%F0%9F%98%80": "badge", "?fg=zzz": "fg", "?bg=%23000": "fg", "?colour=red": "colour", "?size=100&size=200": "size",
 	} {
 		if p := h.admin("GET", path+query, "").want(t, 400).json(t); p["field"] != field {
 			t.Errorf("%s: problem = %v, want field %s", query, p, field)

@@ -37,7 +37,7 @@ func (g *Gateway) pictureSVG(w http.ResponseWriter, r *http.Request) error {
 func writePicture(w http.ResponseWriter, mediaType string, b []byte) error {
 	h := w.Header()
 	h.Set("Content-Type", mediaType)
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:")
 	h.Set("Cache-Control", "private, max-age=300")
 	h.Set("Content-Length", strconv.Itoa(len(b)))
 	_, _ = w.Write(b) // the client has gone
@@ -45,7 +45,7 @@ func writePicture(w http.ResponseWriter, mediaType string, b []byte) error {
 }
 
 func (g *Gateway) symbol(r *http.Request) (*qr.Symbol, error) {
-	q, err := query(r, "size", "variant", "ec", "rendering", "badge", "fg", "bg")
+	q, err := query(r, "size", "variant", "ec", "rendering", "badge", "fg", "bg", "shape", "plate", "mm", "dpi", "quiet")
 	if err != nil {
 		return nil, err
 	}
@@ -53,14 +53,11 @@ func (g *Gateway) symbol(r *http.Request) (*qr.Symbol, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.Has("badge") {
-		return nil, problem(http.StatusBadRequest, "not_supported", "badges are not drawn by this version: leave badge out").at("badge")
-	}
+	var s *qr.Symbol
 	o, err := g.pictureOptions(k, q)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		s, err = qr.Encode(o)
 	}
-	s, err := qr.Encode(o)
 	if qe, ok := errors.AsType[*qr.Error](err); ok {
 		return nil, invalid(events.CodeInvalid, qe.Field, "%s", qe.Message)
 	}
@@ -85,7 +82,10 @@ func (g *Gateway) pictureOptions(k known, q url.Values) (o qr.Options, err error
 	if !ok && (n != 1 || len(def.Variants) > 0) {
 		return o, invalid(events.CodeInvalid, "variant", "the code has no variant %d", n)
 	}
-	if o.Size, err = queryInt(q, "size", qr.MinSize, qr.MaxSize, def.Style.Size); err != nil {
+	if o, err = styled(def.Style, variant); err != nil {
+		return o, err
+	}
+	if err := override(&o, q); err != nil {
 		return o, err
 	}
 	p, err := g.pictureOf(k.id, n)
@@ -93,10 +93,9 @@ func (g *Gateway) pictureOptions(k known, q url.Values) (o qr.Options, err error
 		return o, err
 	}
 	profile, _ := code.ProfileByName(def.Profile)
-	o.Content, o.Version, o.Level = printed(p.ScanURL), profile.QRVersion, qr.Level(firstOf(q.Get("ec"), profile.QRLevel))
+	o.Content, o.Tracking, o.Level = printed(p.ScanURL), p.Tracking, qr.Level(firstOf(q.Get("ec"), profile.QRLevel))
+	o.Version, o.Forced = profile.QRVersion, profile.QRVersion > 0
 	o.Rendering = qr.Rendering(q.Get("rendering"))
-	o.Foreground = firstOf(q.Get("fg"), variant.Foreground, def.Style.Foreground)
-	o.Background = firstOf(q.Get("bg"), variant.Background, def.Style.Background)
 	return o, nil
 }
 

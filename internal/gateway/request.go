@@ -41,7 +41,7 @@ type codeRequest struct {
 	Dedupe       *span.Span        `json:"dedupe"`
 	Rules        *[]ruleRequest    `json:"rules"`
 	Variants     *[]variantRequest `json:"variants"`
-	Style        *code.Style       `json:"style"`
+	Style        *styleRequest     `json:"style"`
 }
 
 type targetRequest struct {
@@ -66,13 +66,24 @@ type variantRequest struct {
 	Name       string `json:"name"`
 	Foreground string `json:"fg"`
 	Background string `json:"bg"`
+	Shape      string `json:"shape"`
+	Badge      string `json:"badge"`
 	Copy       string `json:"copy"`
 }
 
-// policy is what an installation lets codes lead to.
+// policy is what an installation lets codes be.
 type policy struct {
-	private    bool     // into private networks
-	registered []string // domains, for profiles that ask for it
+	private    bool      // lead into private networks
+	registered []string  // domains, for profiles that ask for it
+	specimen   string    // what the pictures' scan URLs look like
+	drawable   *drawable // styles that were tried
+}
+
+func (g *Gateway) policy() policy {
+	return policy{
+		private: g.opts.AllowPrivateTargets, registered: g.opts.RegisteredDomains,
+		specimen: printed(g.publicURL + "/s/" + specimenToken), drawable: &g.drawable,
+	}
 }
 
 // profileOf finds the profile a mint names.
@@ -222,10 +233,14 @@ func (q *codeRequest) apply(def *code.Definition, pol policy, p code.Profile) er
 		def.Variants = variants
 	}
 	if q.Style != nil {
-		if err := checkColours("style", q.Style.Foreground, q.Style.Background, q.Style.Size); err != nil {
+		style, err := q.Style.style()
+		if err != nil {
 			return err
 		}
-		def.Style = *q.Style
+		def.Style = style
+	}
+	if q.Style != nil || q.Variants != nil {
+		return pol.checkStyle(def, p)
 	}
 	return nil
 }

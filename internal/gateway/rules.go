@@ -7,7 +7,6 @@ import (
 
 	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/events"
-	"github.com/huoma/huoma/internal/qr"
 	"github.com/huoma/huoma/internal/risk"
 	"github.com/huoma/huoma/internal/token"
 )
@@ -72,7 +71,7 @@ func variantsOf(asked []variantRequest) ([]code.Variant, error) {
 	seen := make(map[int]bool)
 	for i, a := range asked {
 		at := fmt.Sprintf("variants[%d]", i)
-		v := code.Variant{N: i + 1, Name: a.Name, Foreground: a.Foreground, Background: a.Background, Copy: a.Copy}
+		v := code.Variant{N: i + 1, Name: a.Name, Foreground: a.Foreground, Background: a.Background, Shape: a.Shape, Badge: a.Badge, Copy: a.Copy}
 		set(&v.N, a.N)
 		if v.N < 1 || v.N > token.Variants || seen[v.N] {
 			return nil, invalid(events.CodeInvalid, at+".n", "use a number from 1 to %d, each once", token.Variants)
@@ -84,23 +83,10 @@ func variantsOf(asked []variantRequest) ([]code.Variant, error) {
 		if err := checkText(at+".copy", v.Copy); err != nil {
 			return nil, err
 		}
-		if err := checkColours(at, v.Foreground, v.Background, 0); err != nil {
+		if err := checkText(at+".badge", v.Badge); err != nil {
 			return nil, err
 		}
 		out = append(out, v)
 	}
 	return out, nil
-}
-
-// checkColours lets the picture's own encoder judge.
-func checkColours(at, fg, bg string, size int) error {
-	_, err := qr.Encode(qr.Options{Content: "HTTPS://HUOMA", Foreground: fg, Background: bg, Size: size})
-	if err == nil {
-		return nil
-	}
-	field, reason := at, err.Error()
-	if qe, ok := errors.AsType[*qr.Error](err); ok {
-		field, reason = at+"."+qe.Field, qe.Message
-	}
-	return invalid(events.CodeInvalid, field, "%s", reason)
 }

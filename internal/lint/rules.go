@@ -180,7 +180,12 @@ type Grant struct {
 }
 
 var grants = []Grant{
+	{"internal/token", "github.com/emmansun/gmsm/sm3", "the standard library has no SM3, which seals of wecom-group pictures are made with; pure functions of bytes"},
+	{"internal/token", "github.com/emmansun/gmsm/sm4", "the standard library has no SM4, which seals of wecom-group pictures are made with; pure functions of bytes"},
 	{"internal/qr", "github.com/skip2/go-qrcode", "it encodes the symbol; everything drawn on it is ours"},
+	{"internal/qr", "golang.org/x/image", "it fills outlines and scales logos, pure data in and out"},
+	{"internal/qr/typeface", "golang.org/x/image/font", "it reads the outlines of embedded fonts"},
+	{"internal/qr/typeface", "golang.org/x/image/math/fixed", "the numbers that outlines are in"},
 	{"internal/visit", "github.com/x-way/crawlerdetect", "a kept list of robots, pure data"},
 	{"internal/visit", "github.com/ua-parser/uap-go", "a kept list of devices, pure data"},
 }

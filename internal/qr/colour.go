@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"golang.org/x/image/colornames"
 )
 
 // minContrast is the least ratio of the two colours' luminances (WCAG 2.2, 1.4.11 asks it of graphics).
@@ -13,13 +15,11 @@ const minContrast = 3.0
 
 // colours parses both colours and refuses a pair that readers cannot tell apart or take for a negative.
 func colours(foreground, background string) (fg, bg color.RGBA, err error) {
-	fg, ok := parseColour(foreground, color.RGBA{A: 255})
-	if !ok {
-		return fg, bg, refuse("fg", "%q is not a colour: write #rgb or #rrggbb", clip(foreground))
+	if fg, err = parseColour("fg", foreground, color.RGBA{A: 255}); err != nil {
+		return fg, bg, err
 	}
-	bg, ok = parseColour(background, color.RGBA{255, 255, 255, 255})
-	if !ok {
-		return fg, bg, refuse("bg", "%q is not a colour: write #rgb or #rrggbb", clip(background))
+	if bg, err = parseColour("bg", background, color.RGBA{255, 255, 255, 255}); err != nil {
+		return fg, bg, err
 	}
 	f, b := luminance(fg), luminance(bg)
 	ratio := contrast(f, b)
@@ -32,20 +32,38 @@ func colours(foreground, background string) (fg, bg color.RGBA, err error) {
 	return fg, bg, nil
 }
 
-// parseColour reads rgb or rrggbb in hexadecimal, with or without a # in front; "" is def.
-func parseColour(s string, def color.RGBA) (color.RGBA, bool) {
-	if s == "" {
-		return def, true
+// parseColour reads rgb or rrggbb in hexadecimal, with or without a # in front; "" is def. A colour that is not opaque is
+// refused: what shows through is not known here, so nobody could promise that it scans. Names are refused with the
+// number to write, so that a definition means the same to every program that reads it.
+func parseColour(field, text string, def color.RGBA) (color.RGBA, error) {
+	if text == "" {
+		return def, nil
 	}
-	s = strings.TrimPrefix(s, "#")
-	if len(s) == 3 {
-		s = string([]byte{s[0], s[0], s[1], s[1], s[2], s[2]})
+	s := strings.TrimPrefix(text, "#")
+	if len(s) == 3 || len(s) == 4 {
+		long := make([]byte, 0, 8)
+		for i := range len(s) {
+			long = append(long, s[i], s[i])
+		}
+		s = string(long)
 	}
-	if len(s) != 6 || strings.Trim(s, "0123456789abcdefABCDEF") != "" {
-		return def, false
+	if (len(s) == 6 || len(s) == 8) && strings.Trim(s, "0123456789abcdefABCDEF") == "" {
+		v, err := strconv.ParseUint(s[:6], 16, 32)
+		if err != nil {
+			return def, refuse(field, "%q is not a colour: write #rgb or #rrggbb", clip(text))
+		}
+		if len(s) == 8 && !strings.EqualFold(s[6:], "ff") {
+			return def, refuse(field, "%q is transparent, and what will show through is not known here: write the colour that it will stand on, such as #ffffff", clip(text))
+		}
+		return color.RGBA{uint8(v >> 16), uint8(v >> 8), uint8(v), 255}, nil
 	}
-	v, err := strconv.ParseUint(s, 16, 32)
-	return color.RGBA{uint8(v >> 16), uint8(v >> 8), uint8(v), 255}, err == nil
+	if strings.EqualFold(text, "transparent") || strings.EqualFold(text, "none") {
+		return def, refuse(field, "%q cannot be checked for contrast, because what will show through is not known here: write the colour that it will stand on, such as #ffffff", clip(text))
+	}
+	if c, ok := colornames.Map[strings.ToLower(text)]; ok {
+		return def, refuse(field, "%q is a name, and colours are numbers: write %s", clip(text), hex(c))
+	}
+	return def, refuse(field, "%q is not a colour: write #rgb or #rrggbb", clip(text))
 }
 
 // luminance is the relative luminance of c, 0 to 1 (WCAG 2.2, "relative luminance").
@@ -75,7 +93,7 @@ func hex(c color.RGBA) string {
 func clip(s string) string {
 	const most = 32
 	if len(s) > most {
-		return s[:most] + "…"
+		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
 }

@@ -116,11 +116,11 @@ func TestCapacities(t *testing.T) {
 		bytes, letters int
 	}{{3, LevelM, 42, 61}, {4, LevelM, 62, 90}, {2, LevelM, 26, 38}, {3, LevelL, 53, 77}, {4, LevelL, 78, 114}, {40, LevelL, 2953, 4296}} {
 		for unit, n := range map[string]int{"a": row.bytes, "A": row.letters} {
-			s, err := encode(strings.Repeat(unit, n), 0, row.level)
+			s, err := encode(strings.Repeat(unit, n), 0, false, row.level)
 			if err != nil || s.Version() != row.version {
 				t.Errorf("%d-%s does not hold %d %s: %v", row.version, row.level, n, unit, err)
 			}
-			if s, err := encode(strings.Repeat(unit, n+1), 0, row.level); err == nil && s.Version() <= row.version {
+			if s, err := encode(strings.Repeat(unit, n+1), 0, false, row.level); err == nil && s.Version() <= row.version {
 				t.Errorf("%d-%s holds %d %s", row.version, row.level, n+1, unit)
 			}
 		}
@@ -208,8 +208,8 @@ func TestRefused(t *testing.T) {
 		{"unknown rendering", "rendering", "international", with(func(o *Options) { o.Rendering = "poster" })},
 		{"version 41", "version", "outside", with(func(o *Options) { o.Version = 41 })},
 		{"version -1", "version", "outside", with(func(o *Options) { o.Version = -1 })},
-		{"colour name", "fg", "#rrggbb", with(func(o *Options) { o.Foreground = "black" })},
-		{"colour of four digits", "bg", "#rrggbb", with(func(o *Options) { o.Background = "#ffff" })},
+		{"colour name", "fg", "write #000000", with(func(o *Options) { o.Foreground = "black" })},
+		{"colour of five digits", "bg", "#rrggbb", with(func(o *Options) { o.Background = "#fffff" })},
 		{"two signs", "bg", "#rrggbb", with(func(o *Options) { o.Background = "##fff" })},
 		{"only a sign", "fg", "#rrggbb", with(func(o *Options) { o.Foreground = "#" })},
 		{"markup", "fg", "#rrggbb", with(func(o *Options) { o.Foreground = `"/><script>` })},
@@ -236,8 +236,8 @@ func TestContrast(t *testing.T) {
 		fg, bg string
 		want   string
 	}{{"#000", "#fff", "21.00"}, {"#777777", "#fff", "4.48"}, {"#767676", "#fff", "4.54"}, {"#ff0000", "#fff", "4.00"}, {"#0000ff", "#fff", "8.59"}} {
-		fg, _ := parseColour(row.fg, color.RGBA{})
-		bg, _ := parseColour(row.bg, color.RGBA{})
+		fg, _ := parseColour("fg", row.fg, color.RGBA{})
+		bg, _ := parseColour("bg", row.bg, color.RGBA{})
 		if got := fmt.Sprintf("%.2f", contrast(luminance(fg), luminance(bg))); got != row.want {
 			t.Errorf("%s on %s: %s, want %s", row.fg, row.bg, got, row.want)
 		}

@@ -11,7 +11,7 @@ import (
 
 func Example() {
 	// In a program: crypto/rand.Reader, or a keyring from the keyfile package.
-	entropy := bytes.NewReader(bytes.Repeat([]byte("entropy!"), 4))
+	entropy := bytes.NewReader(bytes.Repeat([]byte("entropy!"), 8))
 	keys, err := token.NewKeyring(entropy, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	if err != nil {
 		panic(err)

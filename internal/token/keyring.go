@@ -1,14 +1,12 @@
 package token
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
+	"slices"
 	"time"
 )
 
@@ -16,17 +14,16 @@ const (
 	// MaxKeys is how many keys a ring may hold; ids are 0 to MaxKeys − 1.
 	MaxKeys = 32
 
-	masterSize     = 32
-	keyringVersion = 1
-	redacted       = "token.Keyring(redacted)"
+	masterSize = 32
+	redacted   = "token.Keyring(redacted)"
 )
 
-// ErrKeyring is matched by every error of [ParseKeyring].
-var ErrKeyring = errors.New("the keyring is not usable")
+// forever is the time of a ring that was not asked for another: every key seals that ever will, and what is retired is.
+var forever = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 
-// A Keyring holds the master keys of an installation, oldest first. The newest seals, all open; the
-// oldest is the root of [Keyring.Purpose], [Keyring.Tracking] and so of visitor hashes: taking
-// it out of the ring changes them all. Immutable and safe for concurrent use. Nothing that prints, logs or
+// A Keyring holds the master keys of an installation, oldest first, and a root that is older than all of them. The newest key seals, all
+// open until they are retired; see [Keyring.At]. Of the root are [Keyring.Purpose], [Keyring.Tracking] and so visitor hashes: keys come
+// and go without changing them. Immutable and safe for concurrent use. Nothing that prints, logs or
 // encodes it shows a key, but for [Keyring.Marshal].
 // The zero Keyring is of no use.
 type Keyring struct {
@@ -35,57 +32,154 @@ type Keyring struct {
 }
 
 type ring struct {
+	version  int // of the file it was read from
+	root     []byte
 	keys     []*masterKey // oldest first
 	byID     [MaxKeys]*masterKey
-	tracking mac // under a subkey, see Tracking
+	sealing  *masterKey
+	at       time.Time // byID and sealing are of this time
+	tracking mac       // under a subkey, see Tracking
 }
 
 type masterKey struct {
 	id      int
 	secret  []byte
 	created time.Time
-	sealer  *sealer
+	seals   time.Time // from when on it seals
+	retired time.Time // from when on it does not open; zero: never
+
+	sealer *sealer
+	sm     *smSealer
+	short  *shortener
 }
 
-// newKeyring makes keys ready; it owns them from here on.
-func newKeyring(keys []*masterKey) (*Keyring, error) {
-	r := &ring{keys: keys}
-	k := &Keyring{get: func() *ring { return r }}
-	for _, m := range keys {
-		s, err := newSealer(m.id, m.secret)
-		if err != nil {
-			return nil, fmt.Errorf("derive keys: %w", err)
+func newMasterKey(id int, secret []byte, created, seals, retired time.Time) (m *masterKey, err error) {
+	m = &masterKey{id: id, secret: secret, created: created, seals: seals, retired: retired}
+	if m.sealer, err = newSealer(id, secret); err == nil {
+		if m.sm, err = newSMSealer(id, secret); err == nil {
+			m.short, err = newShortener(id, secret)
 		}
-		m.sealer = s
-		r.byID[m.id] = m
 	}
-	r.tracking = newMAC(k.Purpose("tracking"))
-	return k, nil
+	if err != nil {
+		return nil, fmt.Errorf("derive keys: %w", err)
+	}
+	return m, nil
 }
 
-// NewKeyring draws a ring of one key with id 0 from rand, which is crypto/rand.Reader outside tests.
+func (m *masterKey) opens(at time.Time) bool { return m.retired.IsZero() || at.Before(m.retired) }
+
+// newRing makes a ring of keys; it owns what it is given.
+func newRing(version int, root []byte, keys []*masterKey) *Keyring {
+	r := &ring{version: version, root: root, keys: keys}
+	k := &Keyring{get: func() *ring { return r }}
+	r.tracking = newMAC(k.Purpose("tracking"))
+	return k.At(forever)
+}
+
+// At is the ring as it is at a time: of its keys that open then, the newest seals that does so by then, else the oldest. A
+// ring that was never asked for a time is at the end of all.
+func (k *Keyring) At(now time.Time) *Keyring {
+	r := *k.get()
+	r.at, r.byID, r.sealing = now, r.open(now), nil
+	for _, m := range r.keys {
+		if m.opens(now) && (r.sealing == nil || !m.seals.After(now)) {
+			r.sealing = m
+		}
+	}
+	return &Keyring{get: func() *ring { return &r }}
+}
+
+// open are the keys that open at a time. The newest always does.
+func (r *ring) open(at time.Time) (keys [MaxKeys]*masterKey) {
+	for _, m := range r.keys {
+		if m.opens(at) {
+			keys[m.id] = m
+		}
+	}
+	return keys
+}
+
+// NewKeyring draws a root and one key with id 0 from rand, which is crypto/rand.Reader outside tests: 64 bytes.
 // created is kept for operators, in whole seconds.
 func NewKeyring(rand io.Reader, created time.Time) (*Keyring, error) {
+	root, err := draw(rand)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := draw(rand)
+	if err != nil {
+		return nil, err
+	}
+	created = created.UTC().Truncate(time.Second)
+	m, err := newMasterKey(0, secret, created, created, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	return newRing(keyringVersion, root, []*masterKey{m}), nil
+}
+
+func draw(rand io.Reader) ([]byte, error) {
 	secret := make([]byte, masterSize)
 	if _, err := io.ReadFull(rand, secret); err != nil {
 		return nil, fmt.Errorf("draw a master key: %w", err)
 	}
-	return newKeyring([]*masterKey{{secret: secret, created: created.UTC().Truncate(time.Second)}})
+	return secret, nil
 }
 
-func (r *ring) newest() *masterKey { return r.keys[len(r.keys)-1] }
+// newest is the key that seals.
+func (r *ring) newest() *masterKey { return r.sealing }
 
-// Len returns the number of keys, at least 1.
+// Len returns the number of keys, retired ones included, at least 1.
 func (k *Keyring) Len() int { return len(k.get().keys) }
 
-// NewestID returns the id of the key that seals.
+// NewestID returns the id of the key that seals: see [Keyring.At].
 func (k *Keyring) NewestID() int { return k.get().newest().id }
 
-// Purpose returns a 32-byte subkey of the oldest key for a use outside this package (visitor
-// hashes, API keys, cookies). The same name gives the same subkey for as long as the oldest key stays in
-// the ring; different names give unrelated ones, from which the master key cannot be found. The caller owns the bytes.
+// A Key is what may be told of one.
+type Key struct {
+	ID      int
+	Created time.Time
+	Seals   time.Time // from when on it seals
+	Retired time.Time // from when on it does not open; zero: it opens for ever
+}
+
+// Keys tells of every key, oldest first.
+func (k *Keyring) Keys() []Key {
+	var out []Key
+	for _, m := range k.get().keys {
+		out = append(out, Key{m.id, m.created, m.seals, m.retired})
+	}
+	return out
+}
+
+// Opens returns the ids of the keys that open, ascending: see [Keyring.At].
+func (k *Keyring) Opens() []int {
+	var out []int
+	for id, m := range k.get().byID {
+		if m != nil {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// Next is the first time after now at which the ring changes by itself; zero: never.
+func (k *Keyring) Next(now time.Time) (next time.Time) {
+	for _, m := range k.get().keys {
+		for _, t := range []time.Time{m.seals, m.retired} {
+			if t.After(now) && (next.IsZero() || t.Before(next)) {
+				next = t
+			}
+		}
+	}
+	return next
+}
+
+// Purpose returns a 32-byte subkey of the root for a use outside this package (visitor
+// hashes, API keys, cookies). The same name gives the same subkey for as long as there is the ring,
+// whatever becomes of its keys; different names give unrelated ones, from which the root cannot be found. The caller owns the bytes.
 func (k *Keyring) Purpose(name string) []byte {
-	b, err := derive(k.get().keys[0].secret, "huoma/purpose/v1/"+name)
+	b, err := derive(k.get().root, "huoma/purpose/v1/"+name)
 	if err != nil {
 		// HKDF fails only for an output of more than 255 hashes, and this one is a single hash.
 		panic("token: derive a subkey: " + err.Error())
@@ -93,97 +187,133 @@ func (k *Keyring) Purpose(name string) []byte {
 	return b
 }
 
-// keyringFile is the JSON form; schemas/token/vectors.json has examples.
-type keyringFile struct {
-	Version int       `json:"version"`
-	Keys    []keyFile `json:"keys"`
+// ErrKeys is matched by every error of [Keyring.Rotate], [Keyring.Retire], [Keyring.Forget] and [Keyring.Follows].
+var ErrKeys = errors.New("the keys stay as they are")
+
+func refused(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrKeys, fmt.Sprintf(format, args...))
 }
 
-// keyFile's id is a pointer so that a missing one is not key 0.
-type keyFile struct {
-	ID      *int   `json:"id"`
-	Secret  string `json:"secret"`
-	Created string `json:"created"`
-}
-
-// Marshal returns the ring's file form, secrets included, oldest key first:
-//
-//	{"version":1,"keys":[{"id":0,"secret":"<32 bytes, base64>","created":"<RFC 3339>"}]}
-func (k *Keyring) Marshal() ([]byte, error) {
-	f := keyringFile{Version: keyringVersion}
-	for _, m := range k.get().keys {
-		f.Keys = append(f.Keys, keyFile{
-			ID:      &m.id,
-			Secret:  base64.StdEncoding.EncodeToString(m.secret),
-			Created: m.created.Format(time.RFC3339Nano),
-		})
+// Rotate returns the ring with one more key drawn from rand, created now, that opens at once and seals from seals on, in whole
+// seconds. k stays as it is.
+func (k *Keyring) Rotate(rand io.Reader, now, seals time.Time) (*Keyring, int, error) {
+	r := k.get()
+	if len(r.keys) >= MaxKeys {
+		return nil, 0, refused("the ring has %d keys, and there is room for no more: forget one that was retired long ago", MaxKeys)
 	}
-	b, err := json.MarshalIndent(f, "", "  ")
+	last := r.keys[len(r.keys)-1]
+	now, seals = now.UTC().Truncate(time.Second), seals.UTC().Truncate(time.Second)
+	switch {
+	case now.Before(last.created):
+		return nil, 0, refused("key %d was made at %s, which is later than now: set the clock of this machine", last.id, stamp(last.created))
+	case seals.Before(now):
+		return nil, 0, refused("a new key cannot have sealed in the past: name a later time")
+	case seals.Before(last.seals):
+		return nil, 0, refused("key %d seals only from %s on: wait for it, or name a later time", last.id, stamp(last.seals))
+	}
+	secret, err := draw(rand)
 	if err != nil {
-		return nil, fmt.Errorf("write keyring: %w", err)
+		return nil, 0, err
 	}
-	return append(b, '\n'), nil
+	m, err := newMasterKey(r.free(), secret, now, seals, time.Time{})
+	if err != nil {
+		return nil, 0, err
+	}
+	return newRing(keyringVersion, r.root, append(slices.Clone(r.keys), m)), m.id, nil
 }
 
-// ParseKeyring reads what [Keyring.Marshal] writes. It is strict: an unknown field, bytes after the end, a
-// repeated id, a secret that is not exactly 32 bytes or a key older than the one before it are
-// errors which match [ErrKeyring], name the place and never quote a secret.
-func ParseKeyring(b []byte) (*Keyring, error) {
-	bad := func(format string, args ...any) (*Keyring, error) {
-		return nil, fmt.Errorf("%w: %s; restore it from a backup, or printed codes cannot be read", ErrKeyring, fmt.Sprintf(format, args...))
+// free is the next id after the newest key's that no key has.
+func (r *ring) free() int {
+	id := r.keys[len(r.keys)-1].id
+	for {
+		id = (id + 1) % MaxKeys
+		if !slices.ContainsFunc(r.keys, func(m *masterKey) bool { return m.id == id }) {
+			return id
+		}
 	}
-	var f keyringFile
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
-		// The decoder's own text may quote what it read, so only the place is passed on.
-		return bad("it is not the expected JSON (near byte %d of %d)", d.InputOffset(), len(b))
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return bad("something follows its end (byte %d)", d.InputOffset())
-	}
-	if f.Version != keyringVersion {
-		return bad("version %d is not %d, the one this program reads", f.Version, keyringVersion)
-	}
-	if len(f.Keys) == 0 {
-		return bad("it holds no key")
-	}
-	var seen [MaxKeys]bool
-	var keys []*masterKey
-	for i, kf := range f.Keys {
-		if kf.ID == nil {
-			return bad("keys[%d].id is missing", i)
-		}
-		id := *kf.ID
-		if id < 0 || id >= MaxKeys {
-			return bad("keys[%d].id %d is outside 0 to %d", i, id, MaxKeys-1)
-		}
-		if seen[id] {
-			return bad("keys[%d].id %d is there twice", i, id)
-		}
-		seen[id] = true
-		// The decoder skips line ends; a secret has none.
-		secret, err := base64.StdEncoding.Strict().DecodeString(kf.Secret)
-		if err != nil || strings.ContainsAny(kf.Secret, "\r\n") {
-			return bad("keys[%d].secret is not base64", i)
-		}
-		if len(secret) != masterSize {
-			return bad("keys[%d].secret has %d bytes instead of %d", i, len(secret), masterSize)
-		}
-		if bytes.Count(secret, []byte{0}) == masterSize {
-			return bad("keys[%d].secret is all zeros", i)
-		}
-		created, err := time.Parse(time.RFC3339, kf.Created)
-		if err != nil {
-			return bad("keys[%d].created is not an RFC 3339 time", i)
-		}
-		if i > 0 && created.Before(keys[i-1].created) {
-			return bad("keys[%d] is older than keys[%d], and the oldest comes first", i, i-1)
-		}
-		keys = append(keys, &masterKey{id: id, secret: secret, created: created})
-	}
-	return newKeyring(keys)
 }
+
+func (r *ring) find(id int) (int, error) {
+	for i, m := range r.keys {
+		if m.id == id {
+			return i, nil
+		}
+	}
+	return 0, refused("there is no key %d: huoma keys list shows them", id)
+}
+
+// Retire returns the ring whose key id opens nothing from at on, in whole seconds. It stays in the ring, since what was decided
+// before is decided alike when it is read again. The key that is newest, or seals at that time, is refused.
+func (k *Keyring) Retire(id int, at time.Time) (*Keyring, error) {
+	r := k.get()
+	i, err := r.find(id)
+	if err != nil {
+		return nil, err
+	}
+	at = at.UTC().Truncate(time.Second)
+	switch m := r.keys[i]; {
+	case i == len(r.keys)-1:
+		return nil, refused("key %d is the newest, and new pictures need it: rotate first", id)
+	case !m.retired.IsZero():
+		return nil, refused("key %d is retired already, from %s on", id, stamp(m.retired))
+	case at.Before(m.created):
+		return nil, refused("key %d was made at %s: name a later time", id, stamp(m.created))
+	}
+	if next := k.At(at).get().sealing; next.id == id {
+		return nil, refused("key %d still seals at %s: retire it later, once a newer one does", id, stamp(at))
+	}
+	m := *r.keys[i]
+	m.retired = at
+	keys := slices.Clone(r.keys)
+	keys[i] = &m
+	return newRing(keyringVersion, r.root, keys), nil
+}
+
+// Forget returns the ring without a key that is retired by now: what it opened cannot be opened again, not even by who reads the log
+// from its beginning.
+func (k *Keyring) Forget(id int, now time.Time) (*Keyring, error) {
+	r := k.get()
+	i, err := r.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if r.keys[i].opens(now) {
+		return nil, refused("key %d still opens pictures: retire it first", id)
+	}
+	return newRing(keyringVersion, r.root, slices.Delete(slices.Clone(r.keys), i, i+1)), nil
+}
+
+// Follows reports why k may not take the place of old in a program that runs, or nil. A ring with another root belongs to another
+// installation; one without a key that still opens may be an older copy.
+func (k *Keyring) Follows(old *Keyring) error {
+	was, is := old.get(), k.get()
+	if subtle.ConstantTimeCompare(was.root, is.root) != 1 {
+		return refused("its root is another one, with which every visitor would be a new one: it is the keyring of another installation")
+	}
+	for _, m := range was.byID {
+		if m == nil {
+			continue
+		}
+		i, err := is.find(m.id)
+		if err != nil {
+			return refused("key %d is not in it, and still opens pictures: it may be an older copy; keys leave by huoma keys retire", m.id)
+		}
+		if subtle.ConstantTimeCompare(m.secret, is.keys[i].secret) != 1 {
+			return refused("its key %d is another one: it may be an older copy, or rotated twice", m.id)
+		}
+	}
+	return nil
+}
+
+// Same reports whether k and other are the same ring, whatever the time they are at.
+func (k *Keyring) Same(other *Keyring) bool {
+	a, b := k.get(), other.get()
+	return subtle.ConstantTimeCompare(a.root, b.root) == 1 && slices.EqualFunc(a.keys, b.keys, func(m, n *masterKey) bool {
+		return m.id == n.id && subtle.ConstantTimeCompare(m.secret, n.secret) == 1 && m.created.Equal(n.created) && m.seals.Equal(n.seals) && m.retired.Equal(n.retired)
+	})
+}
+
+func stamp(t time.Time) string { return t.Format(time.RFC3339) }
 
 // String says nothing secret.
 func (Keyring) String() string { return redacted }

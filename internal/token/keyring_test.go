@@ -27,6 +27,16 @@ func keyJSON(id int, secret, created string) string {
 	return fmt.Sprintf(`{"id":%d,"secret":%q,"created":%q}`, id, secret, created)
 }
 
+// ring2 is the file form of version 2.
+func ring2(keys ...string) string {
+	return `{"version":2,"root":"` + secretB + `","keys":[` + strings.Join(keys, ",") + `]}`
+}
+
+// with is a key's JSON with one more field.
+func with(key, field, value string) string {
+	return fmt.Sprintf("%s,%q:%q}", strings.TrimSuffix(key, "}"), field, value)
+}
+
 func mustParse(t testing.TB, s string) *Keyring {
 	t.Helper()
 	k, err := ParseKeyring([]byte(s))
@@ -34,32 +44,6 @@ func mustParse(t testing.TB, s string) *Keyring {
 		t.Fatal(err)
 	}
 	return k
-}
-
-func TestNewestSealsAllOpenOldestIsTheRoot(t *testing.T) {
-	const day1, day2 = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
-	before := mustParse(t, ringJSON(keyJSON(30, secretA, day1)))
-	after := mustParse(t, ringJSON(keyJSON(30, secretA, day1), keyJSON(2, secretB, day2)))
-	retired := mustParse(t, ringJSON(keyJSON(2, secretB, day2)))
-	p := Picture{Code: 77, Variant: 4, Number: 3}
-	old, renewed := mustSeal(t, before, p), mustSeal(t, after, p)
-	if old == renewed || after.NewestID() != 2 || after.Len() != 2 {
-		t.Errorf("the newest key does not seal: %s, %s, newest %d of %d", old, renewed, after.NewestID(), after.Len())
-	}
-	for _, token := range []string{old, renewed} {
-		if got, err := after.Open(token); err != nil || got != p {
-			t.Errorf("Open(%s) = %+v, %v", token, got, err)
-		}
-	}
-	if before.Tracking(p) != after.Tracking(p) || !bytes.Equal(before.Purpose("x"), after.Purpose("x")) {
-		t.Error("a new key changed what hangs on the oldest")
-	}
-	if _, err := retired.Open(old); ReasonOf(err) != ReasonUnknownKey {
-		t.Errorf("token of a retired key: %v (%s)", err, ReasonOf(err))
-	}
-	if bytes.Equal(retired.Purpose("x"), after.Purpose("x")) {
-		t.Error("a subkey outlived its master key")
-	}
 }
 
 // macKey is the subkey of the oldest key's tags.
@@ -90,7 +74,8 @@ func TestPurposesAreSeparate(t *testing.T) {
 
 func TestKeyringRoundTrip(t *testing.T) {
 	text := ringJSON(keyJSON(31, secretA, "2026-01-01T00:00:00.25Z"), keyJSON(0, secretB, "2026-03-01T12:30:00+08:00"))
-	for _, k := range []*Keyring{mustParse(t, text), testRing(t, 1)} {
+	later := ring2(with(keyJSON(31, secretA, "2026-01-01T00:00:00.25Z"), "retired", "2027-01-01T00:00:00Z"), with(keyJSON(0, secretB, "2026-03-01T12:30:00+08:00"), "seals", "2026-03-01T12:35:00+08:00"))
+	for _, k := range []*Keyring{mustParse(t, text), mustParse(t, later), testRing(t, 1)} {
 		first, err := k.Marshal()
 		if err != nil {
 			t.Fatal(err)
@@ -108,10 +93,12 @@ func TestKeyringRoundTrip(t *testing.T) {
 			t.Error("the ring read back seals otherwise")
 		}
 	}
-	var got bytes.Buffer
-	b, _ := mustParse(t, text).Marshal()
-	if err := json.Compact(&got, b); err != nil || got.String() != text {
-		t.Errorf("%v\n got %s\nwant %s", err, &got, text)
+	for _, text := range []string{text, later} {
+		var got bytes.Buffer
+		b, _ := mustParse(t, text).Marshal()
+		if err := json.Compact(&got, b); err != nil || got.String() != text {
+			t.Errorf("%v\n got %s\nwant %s", err, &got, text)
+		}
 	}
 }
 
@@ -120,7 +107,8 @@ func TestParseKeyringRefuses(t *testing.T) {
 	good := keyJSON(0, secretA, day)
 	b64 := func(n int) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, n)) }
 	for _, row := range []struct{ name, text, want string }{
-		{"empty", "", "not the expected JSON"},
+		{"empty", "", "it is empty"},
+		{"blank", " \n", "it is empty"},
 		{"cut off", ringJSON(good)[:60], "not the expected JSON"},
 		{"another type", `[]`, "not the expected JSON"},
 		{"a bare string", `"` + secretA + `"`, "not the expected JSON"},
@@ -129,7 +117,20 @@ func TestParseKeyringRefuses(t *testing.T) {
 		{"unknown field", `{"version":1,"key":[]}`, "not the expected JSON"},
 		{"unknown key field", ringJSON(`{"id":0,"secret":"` + secretA + `","created":"` + day + `","note":""}`), "not the expected JSON"},
 		{"no version", `{"keys":[` + good + `]}`, "version 0"},
-		{"version 2", `{"version":2,"keys":[` + good + `]}`, "version 2"},
+		{"version 3", `{"version":3,"keys":[` + good + `]}`, "version 3 is newer than 2"},
+		{"version 3 with fields of its own", `{"version":3,"rings":[{"id":"a"}]}`, "version 3 is newer than 2"},
+		{"version -1", `{"version":-1,"keys":[` + good + `]}`, "version -1"},
+		{"version 1 with a root", `{"version":1,"root":"` + secretB + `","keys":[` + good + `]}`, "version 1 has no root"},
+		{"version 1 with a time to seal", ringJSON(with(good, "seals", day)), "version 1 has neither"},
+		{"version 1 with a retired key", ringJSON(with(good, "retired", day), keyJSON(1, secretB, day)), "version 1 has neither"},
+		{"no root", `{"version":2,"keys":[` + good + `]}`, "root has 0 bytes"},
+		{"a short root", `{"version":2,"root":"` + b64(31) + `","keys":[` + good + `]}`, "root has 31 bytes"},
+		{"seals before it is made", ring2(with(good, "seals", "2025-12-31T00:00:00Z")), "keys[0] seals before it was made"},
+		{"seals no time", ring2(with(good, "seals", "soon")), "keys[0].seals is not"},
+		{"retired no time", ring2(with(good, "retired", "never"), keyJSON(1, secretB, day)), "keys[0].retired is not"},
+		{"retired before it is made", ring2(with(good, "retired", "2025-12-31T00:00:00Z"), keyJSON(1, secretB, day)), "keys[0] was retired before"},
+		{"the newest is retired", ring2(with(good, "retired", "2026-12-31T00:00:00Z")), "keys[0] is the newest and retired"},
+		{"an older key seals later", ring2(with(good, "seals", "2026-03-01T00:00:00Z"), keyJSON(1, secretB, day)), "keys[1] seals before keys[0]"},
 		{"no keys", ringJSON(), "no key"},
 		{"no id", ringJSON(`{"secret":"` + secretA + `","created":"` + day + `"}`), "keys[0].id is missing"},
 		{"id 32", ringJSON(keyJSON(32, secretA, day)), "outside 0 to 31"},
@@ -159,15 +160,15 @@ func TestParseKeyringRefuses(t *testing.T) {
 }
 
 func TestNewKeyringNeedsEnoughRandomness(t *testing.T) {
-	if _, err := NewKeyring(bytes.NewReader(make([]byte, masterSize-1)), time.Time{}); err == nil {
-		t.Error("a ring was made of 31 bytes")
+	if _, err := NewKeyring(bytes.NewReader(make([]byte, 2*masterSize-1)), time.Time{}); err == nil {
+		t.Error("a ring was made of 63 bytes")
 	}
 }
 
 func TestNothingSecretIsPrinted(t *testing.T) {
-	k := mustParse(t, ringJSON(keyJSON(0, secretA, "2026-01-01T00:00:00Z")))
+	k := mustParse(t, ring2(keyJSON(0, secretA, "2026-01-01T00:00:00Z")))
 	h := NewVisitorHasher(k.Purpose("visitor"))
-	hidden := map[string][]byte{"master": k.get().keys[0].secret, "mac": macKey(t, k), "tracking": k.Purpose("tracking"), "visitor": k.Purpose("visitor")}
+	hidden := map[string][]byte{"master": k.get().keys[0].secret, "root": k.get().root, "mac": macKey(t, k), "tracking": k.Purpose("tracking"), "visitor": k.Purpose("visitor")}
 	// The hashes that are kept for the next time have taken these keys in.
 	k.Tracking(Picture{Code: 1, Variant: 1})
 	h.FromCookie("x")

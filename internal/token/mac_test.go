@@ -3,10 +3,14 @@ package token
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"hash"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/emmansun/gmsm/sm3"
 )
 
 // Hashes are used again, by many at once and for messages of any length.
@@ -33,4 +37,57 @@ func TestMACIsHMAC(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestTaggerIsHMAC(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for name, newHash := range map[string]func() hash.Hash{"SHA-256": sha256.New, "SM3": sm3.New} {
+		key := make([]byte, 32)
+		for i := range key {
+			key[i] = byte(r.Uint32())
+		}
+		tag, err := newTagger(newHash, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := func(header byte, payload [payloadSize]byte) (out [32]byte) {
+			h := hmac.New(newHash, key)
+			h.Write([]byte{header})
+			h.Write(payload[:])
+			copy(out[:], h.Sum(nil))
+			return out
+		}
+		var wg sync.WaitGroup
+		for worker := range 8 {
+			wg.Go(func() {
+				for i := range 500 {
+					payload := [payloadSize]byte{byte(i), byte(i >> 8), 11: byte(worker)}
+					if got := tag(byte(worker), payload); got != want(byte(worker), payload) {
+						t.Errorf("%s: tag of %d and %x is %x", name, worker, payload, got)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func TestEncodeIsBase32(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 2000 {
+		raw := make([]byte, []int{rawSize, smRawSize}[r.IntN(2)])
+		for i := range raw {
+			raw[i] = byte(r.Uint32())
+		}
+		text := make([]byte, encoding.EncodedLen(len(raw)))
+		encode(text, raw)
+		if want := encoding.EncodeToString(raw); string(text) != want {
+			t.Fatalf("%x is %s, want %s", raw, text, want)
+		}
+		back := make([]byte, len(raw))
+		if !decode(back, string(text)) || string(back) != string(raw) {
+			t.Fatalf("%s is %x, want %x", text, back, raw)
+		}
+	}
 }

@@ -1,55 +1,87 @@
 // Package token seals what a printed picture says (which code, which variant, which print) into the
-// 34 characters at the end of a scan URL, and opens them again. It also owns everything else that is
+// characters at the end of a scan URL, and opens them again. It also owns everything else that is
 // derived from the master keys: code ids, tracking codes, visitor hashes and the subkeys of other packages.
 //
-// Start at [Keyring]: [ParseKeyring] or [NewKeyring] gives one, [Keyring.Seal] and [Keyring.Open] are
+// Start at [Keyring]: [ParseKeyring] or [NewKeyring] gives one, [Keyring.SealAs] and [Keyring.OpenWith] are
 // the two halves. Keys on disk are the business of the keyfile subpackage; this one does no I/O, reads
-// no clock and imports the standard library alone.
+// no clock and imports the standard library alone, but for SM3 and SM4.
 //
-// The format, 21 bytes, written in upper-case base 32 (RFC 4648) without padding:
+// Every format begins with 8 bits: format version (high 3 bits) | key id (low 5 bits).
 //
-//	byte 0      format version (high 3 bits, 1) | key id (low 5 bits)
-//	bytes 1–8   tag: the first 8 bytes of HMAC-SHA256(K_mac, byte 0 || payload)
-//	bytes 9–20  AES-256-CTR(K_enc, IV = tag || 8 zero bytes) of the payload
+//	1  FormatAES    34 characters  sealed: AES-256, HMAC-SHA256          aes.go
+//	2  FormatSM     47 characters  sealed: SM4, HMAC-SM3                 sm.go
+//	3  FormatShort  13 characters  an id that only the server resolves   short.go
+//	5  FormatScene  17 to 26       such an id, variant and print number  short.go
 //
-//	payload     code id (60 bits) | variant − 1 (3 bits) | 0 (1 bit, reserved) | picture number (32 bits)
+// All are deterministic: the same picture under the same key is the same token, so a picture drawn twice is the
+// same picture. schemas/token holds test vectors for other languages, with every step of each format.
 //
-// It is deterministic (a synthetic IV): the same picture under the same key is the same token, so
-// a picture drawn twice is the same picture. schemas/token/vectors.json holds test vectors for other languages.
-//
-// What it refuses: everything which it did not itself seal. Lower case, padding, a different spelling of the
+// What it refuses: everything which it did not itself make. Lower case, padding, a different spelling of the
 // same bytes, a foreign or retired key and any changed bit are one and the same [ErrForged]; the
 // [Reason] is for operators and is never part of the error's text. An 8-byte tag means a guess succeeds
-// once in 2^64 tries; that is meant for scan links which are counted and rate limited, not for credentials.
+// once in 2^64 tries, a 16-byte one once in 2^128, a short id of one of n pictures once in 2^52 / n: these
+// are for scan links which are counted and rate limited, not for credentials.
 package token
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base32"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 )
 
 const (
-	// Length is the number of characters of every token.
-	Length = 34
 	// Variants is the number of variants a code may have; a picture's variant is 1 to Variants.
 	Variants = 8
 
-	formatVersion = 1
-	tagSize       = 8
-	payloadSize   = 12
-	rawSize       = 1 + tagSize + payloadSize
+	payloadSize = 12
 )
 
-// encoding is strict: the two bits which the last character has to spare must be zero, so
-// that every token has exactly one spelling.
-var encoding = base32.StdEncoding.WithPadding(base32.NoPadding)
+// A Format is the version in front of a token, 3 bits.
+type Format uint8
+
+// The formats of printed pictures. Version 4 is taken by live pictures.
+const (
+	FormatAES   Format = 1 // sealed with AES-256 and HMAC-SHA256
+	FormatSM    Format = 2 // sealed with SM4 and HMAC-SM3
+	FormatShort Format = 3 // a short id, resolved by the server only
+	FormatScene Format = 5 // a short id with the picture's variant and number beside it, at most 32 visible characters
+)
+
+// String names the format in metrics and errors.
+func (f Format) String() string {
+	switch f {
+	case FormatAES:
+		return "aes"
+	case FormatSM:
+		return "sm"
+	case FormatShort:
+		return "short"
+	case FormatScene:
+		return "scene"
+	}
+	return "unknown"
+}
+
+// Length is the number of characters of the format's longest token; 0 for a format that is not known.
+func (f Format) Length() int {
+	switch f {
+	case FormatAES:
+		return Length
+	case FormatSM:
+		return smLength
+	case FormatShort:
+		return shortLength
+	case FormatScene:
+		return sceneMost
+	}
+	return 0
+}
+
+// header is what a token of this format begins with.
+func (f Format) header(id int) byte { return byte(f)<<5 | byte(id) }
 
 // A Picture is what a token says: one print of one variant of one code.
 type Picture struct {
@@ -65,13 +97,17 @@ var ErrForged = errors.New("the token is not one of ours: scan the printed code 
 type Reason string
 
 const (
-	ReasonLength     Reason = "length"      // not 34 characters
-	ReasonAlphabet   Reason = "alphabet"    // a character outside A–Z2–7, or spare bits which are not zero
+	ReasonLength     Reason = "length"      // no format has tokens of this length
+	ReasonAlphabet   Reason = "alphabet"    // a character outside the format's alphabet, or spare bits which are not zero
 	ReasonVersion    Reason = "version"     // a format this program does not know
-	ReasonUnknownKey Reason = "unknown-key" // sealed with a key which is not in the keyring
-	ReasonSeal       Reason = "seal"        // the tag does not match: changed, foreign or guessed
+	ReasonCheck      Reason = "check"       // a short id whose check character does not fit: mistyped or guessed
+	ReasonUnknownKey Reason = "unknown-key" // made with a key which is not in the keyring, or is retired
+	ReasonSeal       Reason = "seal"        // the tag does not match, or no picture has this short id: changed, foreign or guessed
 	ReasonReserved   Reason = "reserved"    // sealed by one of our keys, with a bit set which this format keeps zero
 )
+
+// Reasons are all of them.
+var Reasons = []Reason{ReasonLength, ReasonAlphabet, ReasonVersion, ReasonCheck, ReasonUnknownKey, ReasonSeal, ReasonReserved}
 
 // forgedError is ErrForged with its reason beside it, not in its text.
 type forgedError struct{ reason Reason }
@@ -87,128 +123,84 @@ func ReasonOf(err error) Reason {
 	return ""
 }
 
-// sealer is one master key made ready for tokens.
-type sealer struct {
-	header byte
-	mac    mac
-	block  cipher.Block
-}
-
-// newSealer derives the two keys of the token format from a 32-byte master key.
-func newSealer(id int, master []byte) (*sealer, error) {
-	key, err := derive(master, "huoma/token/v1/mac")
-	if err != nil {
-		return nil, err
-	}
-	enc, err := derive(master, "huoma/token/v1/enc")
-	if err != nil {
-		return nil, err
-	}
-	block, err := aes.NewCipher(enc)
-	if err != nil {
-		return nil, err
-	}
-	return &sealer{header: formatVersion<<5 | byte(id), mac: newMAC(key), block: block}, nil
-}
-
 // derive returns the 32-byte subkey of master for one purpose: HKDF-SHA256 without salt, info = purpose.
 func derive(master []byte, purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, master, nil, purpose, 32)
 }
 
-// tag computes the synthetic IV of payload.
-func (s *sealer) tag(payload *[payloadSize]byte) (t [tagSize]byte) {
-	message := [1 + payloadSize]byte{s.header}
-	copy(message[1:], payload[:])
-	sum := s.mac(string(message[:]), "")
-	copy(t[:], sum[:])
-	return t
-}
+// Seal is [Keyring.SealAs] with [FormatAES].
+func (k *Keyring) Seal(p Picture) (string, error) { return k.SealAs(FormatAES, p) }
 
-// crypt applies the key stream of tag; it is its own inverse. A payload is shorter than a block, so the stream of counter mode is
-// the encrypted IV.
-func (s *sealer) crypt(dst, src []byte, tag [tagSize]byte) {
-	var stream [aes.BlockSize]byte
-	copy(stream[:], tag[:])
-	s.block.Encrypt(stream[:], stream[:])
-	subtle.XORBytes(dst, src, stream[:payloadSize])
-}
-
-// Seal returns the token of p under the newest key: always Length characters of A–Z and 2–7.
-// The only errors are a code id of more than 60 bits and a variant outside 1 to Variants.
-func (k *Keyring) Seal(p Picture) (string, error) {
+// SealAs returns the token of p in the format f, under the key that seals: see [Keyring.At]. All its characters are in the QR
+// alphanumeric set. The only errors are an unknown format, a code id of more than 60 bits and a variant outside 1 to Variants.
+func (k *Keyring) SealAs(f Format, p Picture) (string, error) {
 	payload, err := p.pack()
 	if err != nil {
 		return "", err
 	}
-	s := k.get().newest().sealer
-	tag := s.tag(&payload)
-	var raw [rawSize]byte
-	raw[0] = s.header
-	copy(raw[1:], tag[:])
-	s.crypt(raw[1+tagSize:], payload[:], tag)
-	return encoding.EncodeToString(raw[:]), nil
+	key := k.get().newest()
+	switch f {
+	case FormatAES:
+		return key.sealer.seal(&payload), nil
+	case FormatSM:
+		return key.sm.seal(&payload), nil
+	case FormatShort:
+		return key.short.id(f, &payload).String(), nil
+	case FormatScene:
+		return key.short.id(f, &payload).scene(p), nil
+	}
+	return "", fmt.Errorf("seal token: there is no format %d: use one of the package's constants", f)
 }
 
-// Open returns the picture that token was sealed for, with any key of the ring. Every failure is
-// [ErrForged]; see [ReasonOf]. The tag is compared in constant time.
-func (k *Keyring) Open(token string) (Picture, error) {
-	if len(token) != Length {
-		return Picture{}, forgedError{ReasonLength}
-	}
-	raw, ok := decode(token)
-	if !ok {
-		return Picture{}, forgedError{ReasonAlphabet}
-	}
-	if raw[0]>>5 != formatVersion {
-		return Picture{}, forgedError{ReasonVersion}
-	}
-	key := k.get().byID[raw[0]&(MaxKeys-1)]
-	if key == nil {
-		return Picture{}, forgedError{ReasonUnknownKey}
-	}
-	var tag [tagSize]byte
-	copy(tag[:], raw[1:])
-	var payload [payloadSize]byte
-	key.sealer.crypt(payload[:], raw[1+tagSize:], tag)
-	want := key.sealer.tag(&payload)
-	if subtle.ConstantTimeCompare(tag[:], want[:]) != 1 {
-		return Picture{}, forgedError{ReasonSeal}
-	}
-	p, ok := unpack(payload)
-	if !ok {
-		return Picture{}, forgedError{ReasonReserved}
-	}
-	return p, nil
+// Open returns the picture of a sealed token, with any key of the ring that opens: see [Keyring.At]. Every failure is
+// [ErrForged]; see [ReasonOf]. Tags are compared in constant time. A short id needs a resolver ([Keyring.OpenWith]) and is refused here.
+func (k *Keyring) Open(token string) (Picture, error) { return k.OpenWith(token, nil) }
+
+// A Resolver knows which picture has a short id. What it says is checked, so that it may be wrong.
+type Resolver func(ShortID) (Picture, bool)
+
+// OpenWith is Open for every format: resolve finds the pictures of short ids.
+func (k *Keyring) OpenWith(token string, resolve Resolver) (Picture, error) {
+	r := k.get()
+	return open(token, &r.byID, resolve)
 }
 
-// decode reads a token's characters strictly: one spelling for every 21 bytes. The library's decoder
-// skips line ends and ignores spare bits, so the alphabet is walked here.
-func decode(token string) (raw [rawSize]byte, ok bool) {
-	var acc uint32
-	bits, n := 0, 0
-	for i := range len(token) {
-		c := token[i]
-		var v uint32
-		switch {
-		case c >= 'A' && c <= 'Z':
-			v = uint32(c - 'A')
-		case c >= '2' && c <= '7':
-			v = uint32(c-'2') + 26
-		default:
-			return raw, false
+// OpenFor returns the picture of a token that was said at a time to be of code's: with the keys that opened then, and without a resolver, since
+// the short ids of one code are few. A sealed token of another code's is returned as it is; a short one of another code's is [ErrForged].
+func (k *Keyring) OpenFor(token string, code CodeID, at time.Time) (Picture, error) {
+	r := k.get()
+	keys := r.open(at)
+	return open(token, &keys, func(id ShortID) (Picture, bool) {
+		for variant := 1; variant <= Variants; variant++ {
+			p := Picture{Code: code, Variant: variant}
+			payload, err := p.pack()
+			if err != nil {
+				return Picture{}, false
+			}
+			if keys[id.Key()].short.id(id.Format(), &payload) == id {
+				return p, true
+			}
 		}
-		acc = acc<<5 | v
-		if bits += 5; bits >= 8 {
-			bits -= 8
-			raw[n] = byte(acc >> bits)
-			n++
-		}
-	}
-	return raw, acc&(1<<bits-1) == 0
+		return Picture{}, false
+	})
 }
 
-// pack writes p as the 12 bytes that are sealed.
+// open dispatches on the length, which tells the alphabet. A resolver is asked for ids of keys that are there only.
+func open(token string, keys *[MaxKeys]*masterKey, resolve Resolver) (Picture, error) {
+	switch n := len(token); {
+	case n == Length:
+		return openAES(token, keys)
+	case n == smLength:
+		return openSM(token, keys)
+	case n == shortLength, n >= sceneLeast && n <= sceneMost:
+		return openShort(token, keys, resolve)
+	}
+	return Picture{}, forgedError{ReasonLength}
+}
+
+// pack writes p as the 12 bytes that are sealed:
+//
+//	code id (60 bits) | variant − 1 (3 bits) | 0 (1 bit, reserved) | picture number (32 bits)
 func (p Picture) pack() (b [payloadSize]byte, err error) {
 	if p.Code > maxCodeID {
 		return b, fmt.Errorf("seal token: code id %#x has more than 60 bits: use an id made by NewCodeID or DeriveCodeID", uint64(p.Code))

@@ -13,8 +13,6 @@ import (
 
 var created = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-const b32Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-
 // testRing returns a one-key ring drawn from seed.
 func testRing(t testing.TB, seed byte) *Keyring {
 	t.Helper()
@@ -34,68 +32,14 @@ func mustSeal(t testing.TB, k *Keyring, p Picture) string {
 	return s
 }
 
-func TestEveryChangedCharacterIsRefused(t *testing.T) {
-	k := testRing(t, 1)
-	token := mustSeal(t, k, Picture{Code: 0x123456789abcdef, Variant: 3, Number: 77})
-	tried := 0
-	for i := range Length {
-		for c := range 256 {
-			if byte(c) == token[i] {
-				continue
-			}
-			forged := token[:i] + string([]byte{byte(c)}) + token[i+1:]
-			got, err := k.Open(forged)
-			if !errors.Is(err, ErrForged) || got != (Picture{}) {
-				t.Fatalf("position %d, byte %#x: got %+v, %v", i, c, got, err)
-			}
-			inAlphabet := strings.IndexByte(b32Alphabet, byte(c)) >= 0
-			if !inAlphabet && ReasonOf(err) != ReasonAlphabet {
-				t.Errorf("position %d, byte %#x: reason %s, want %s", i, c, ReasonOf(err), ReasonAlphabet)
-			}
-			if inAlphabet {
-				tried++
-			}
-		}
-	}
-	if tried != Length*31 {
-		t.Errorf("%d changes within the alphabet, want %d", tried, Length*31)
-	}
-}
-
-func TestRandomForgeriesAreRefused(t *testing.T) {
-	k := testRing(t, 2)
-	r := rand.New(rand.NewPCG(1, 2))
-	reasons := map[Reason]int{}
-	var raw [rawSize]byte
-	for i := range 200_000 {
-		for j := range raw {
-			raw[j] = byte(r.Uint32())
-		}
-		if i%2 == 0 {
-			raw[0] = formatVersion << 5 // half of them get as far as the seal
-		}
-		_, err := k.Open(encoding.EncodeToString(raw[:]))
-		if !errors.Is(err, ErrForged) {
-			t.Fatalf("%x was opened", raw)
-		}
-		reasons[ReasonOf(err)]++
-	}
-	for _, want := range []Reason{ReasonVersion, ReasonUnknownKey, ReasonSeal} {
-		if reasons[want] == 0 {
-			t.Errorf("no forgery was refused for %s: %v", want, reasons)
-		}
-	}
-	if reasons[ReasonSeal] < 100_000 {
-		t.Errorf("only %d forgeries got to the seal", reasons[ReasonSeal])
-	}
-}
-
 func TestTruncatedTokensAreRefused(t *testing.T) {
 	k := testRing(t, 3)
 	token := mustSeal(t, k, Picture{Code: 5, Variant: 1})
 	for n := range Length {
 		for _, part := range []string{token[:n], token[Length-n:]} {
-			if _, err := k.Open(part); ReasonOf(err) != ReasonLength {
+			// As long as another format's, it is not of that format.
+			other := n == shortLength || n >= sceneLeast && n <= sceneMost
+			if _, err := k.Open(part); !errors.Is(err, ErrForged) || !other && ReasonOf(err) != ReasonLength {
 				t.Errorf("%d characters: %v (%s)", n, err, ReasonOf(err))
 			}
 		}
@@ -175,10 +119,11 @@ func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		secret := rapid.SliceOfN(rapid.Byte(), masterSize, masterSize).Draw(t, "secret")
 		id := rapid.IntRange(0, MaxKeys-1).Draw(t, "id")
-		k, err := newKeyring([]*masterKey{{id: id, secret: secret, created: created}})
+		m, err := newMasterKey(id, secret, created, created, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
+		k := newRing(keyringVersion, secret, []*masterKey{m})
 		p := drawPicture(t)
 		token, err := k.Seal(p)
 		if err != nil {
@@ -217,30 +162,6 @@ func TestDifferentPicturesHaveDifferentTokensAndTrackingCodes(t *testing.T) {
 			}
 		}
 	}
-}
-
-func FuzzOpen(f *testing.F) {
-	k := testRing(f, 9)
-	for _, p := range []Picture{{0, 1, 0}, {maxCodeID, 8, 1<<32 - 1}} {
-		token := mustSeal(f, k, p)
-		f.Add(token)
-		f.Add(strings.ToLower(token))
-		f.Add(token[:Length-1] + "B")
-		f.Add(token + "=")
-	}
-	f.Add("")
-	f.Fuzz(func(t *testing.T, s string) {
-		p, err := k.Open(s)
-		if err != nil {
-			if !errors.Is(err, ErrForged) || ReasonOf(err) == "" || p != (Picture{}) {
-				t.Fatalf("Open(%q) = %+v, %v", s, p, err)
-			}
-			return
-		}
-		if again, err := k.Seal(p); err != nil || again != s {
-			t.Fatalf("Open(%q) = %+v, whose token is %q, %v", s, p, again, err)
-		}
-	})
 }
 
 func TestCodeID(t *testing.T) {
@@ -293,26 +214,5 @@ func TestDeriveCodeIDDependsOnKeyAndText(t *testing.T) {
 	}
 	if DeriveCodeID(k.Purpose("code-id"), "y") == a || DeriveCodeID(k.Purpose("other"), "x") == a {
 		t.Error("another key or text gives the same id")
-	}
-}
-
-func BenchmarkOpen(b *testing.B) {
-	k := testRing(b, 11)
-	token := mustSeal(b, k, Picture{Code: 1, Variant: 1})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := k.Open(token); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkSeal(b *testing.B) {
-	k := testRing(b, 12)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := k.Seal(Picture{Code: 1, Variant: 1}); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

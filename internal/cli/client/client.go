@@ -203,7 +203,27 @@ type Rule struct {
 
 // Variant is one rendering of an experiment.
 type Variant struct {
-	Name string `json:"name,omitempty"`
+	Name       string `json:"name,omitempty"`
+	Foreground string `json:"fg,omitempty"`
+	Background string `json:"bg,omitempty"`
+	Shape      string `json:"shape,omitempty"`
+	Badge      string `json:"badge,omitempty"`
+	Copy       string `json:"copy,omitempty"`
+}
+
+// Style is how pictures are drawn. What is left out is the gateway's default.
+type Style struct {
+	Foreground string  `json:"fg,omitempty"`
+	Background string  `json:"bg,omitempty"`
+	Size       int     `json:"size,omitempty"`
+	MM         float64 `json:"mm,omitempty"`
+	DPI        int     `json:"dpi,omitempty"`
+	Quiet      int     `json:"quiet,omitempty"`
+	Shape      string  `json:"shape,omitempty"`
+	Plate      string  `json:"plate,omitempty"`
+	Badge      string  `json:"badge,omitempty"`
+	Copy       string  `json:"copy,omitempty"`
+	Logo       string  `json:"logo,omitempty"`
 }
 
 // Mint is what to mint. Durations are strings such as "2h". What is left out
@@ -226,6 +246,7 @@ type Mint struct {
 	WarnPercent  *int64    `json:"warn_percent,omitempty"`
 	Rules        []Rule    `json:"rules,omitempty"`
 	Variants     []Variant `json:"variants,omitempty"`
+	Style        *Style    `json:"style,omitempty"`
 }
 
 // Code is what a gateway says of a code; Raw is its whole answer.

@@ -1,7 +1,8 @@
-// Package keyfile keeps a token keyring in a file. Start at [LoadOrCreate], or at [Create] where a ring must be new.
+// Package keyfile keeps a token keyring in a file. Start at [LoadOrCreate], or at [Create] where a ring must be new; at [Watch] in a
+// program that runs on while keys come and go, and at [Update] in one that makes them.
 //
 // It refuses a file that others than its owner can read or write (a secret that Kubernetes mounts is the exception, see [Load]), a file
-// that is not a regular one, and a damaged one: it never replaces a keyring that is there, since printed codes are read with it.
+// that is not a regular one, and a damaged one: it never puts another keyring in the place of one that is there, since printed codes are read with it.
 package keyfile
 
 import (
@@ -12,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/huoma/huoma/internal/token"
@@ -29,7 +31,7 @@ var ErrPermissions = errors.New("the keyring file can be used by others than its
 // A process that is not root's may also read root's file through its group, mode 0440 or 0640. That is how Kubernetes mounts a secret
 // for a pod with an fsGroup: the files are root's, and the group is the pod's own.
 func Load(path string) (*token.Keyring, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would be waited for
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("open keyring: %w: give the file to the user this program runs as; a pod that mounts it as a secret needs an fsGroup", err)
 	}
@@ -102,26 +104,38 @@ func Create(path string) (*token.Keyring, error) {
 // create writes k beside path and gives it the name only when it is whole. It is fs.ErrExist
 // when the name is taken: a link, unlike a rename, does not replace.
 func create(path string, k *token.Keyring) (err error) {
+	tmp, err := write(filepath.Dir(path), k)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(tmp)) }()
+	if err := os.Link(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// write puts k on disk in a new file of dir, mode 0600.
+func write(dir string, k *token.Keyring) (name string, err error) {
 	b, err := k.Marshal()
 	if err != nil {
-		return err
+		return "", err
 	}
-	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, ".keyring-*") // mode 0600
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer func() { err = errors.Join(err, os.Remove(tmp.Name())) }()
 	_, err = tmp.Write(b)
 	if err == nil {
 		err = tmp.Sync()
 	}
 	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
+		return "", errors.Join(err, os.Remove(tmp.Name()))
 	}
-	if err := os.Link(tmp.Name(), path); err != nil {
-		return err
-	}
+	return tmp.Name(), nil
+}
+
+func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
