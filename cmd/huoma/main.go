@@ -31,7 +31,7 @@ func up(ctx context.Context, o cli.UpOptions, ready func(cli.Addresses)) error {
 		DataDir: o.Data, APIKey: o.APIKey, Addr: o.Addr, PublicURL: o.PublicURL, NATSAddr: o.NATSAddr, NATSURL: o.NATSURL,
 		ClickHouseAddr: o.ClickHouseAddr, ClickHouseHTTPAddr: o.ClickHouseHTTPAddr, ClickHouseURL: o.ClickHouseURL,
 		Streams: o.Streams, RelaxedSync: o.Sync == "interval", TrustedProxies: o.TrustedProxies, RegisteredDomains: o.RegisteredDomains,
-		AllowPrivateTargets: o.AllowPrivateTargets, Keyring: o.Keyring, SpoolDir: o.SpoolDir, SpoolBytes: o.SpoolBytes, Log: log,
+		AllowPrivateTargets: o.AllowPrivateTargets, QRFree: o.QRFree, Keyring: o.Keyring, SpoolDir: o.SpoolDir, SpoolBytes: o.SpoolBytes, Log: log,
 	}, func(at allinone.Addresses) {
 		ready(cli.Addresses{Gateway: at.Gateway, NATS: at.NATS, ClickHouse: at.ClickHouse, ClickHouseHTTP: at.ClickHouseHTTP, APIKey: o.APIKey})
 	})

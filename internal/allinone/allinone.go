@@ -41,6 +41,7 @@ type Options struct {
 	RelaxedSync         bool         // embedded NATS: sync files now and then, not before each acknowledgement
 	TrustedProxies      string
 	RegisteredDomains   []string
+	QRFree              []string // profiles whose symbols may grow
 	AllowPrivateTargets bool
 	Keyring             string // path; default keyring.json in DataDir
 	EngineLibrary       string // path; default: looked for
@@ -102,7 +103,12 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 	if err := free(o.Addr); err != nil {
 		return err
 	}
-	keys, err := keyfile.LoadOrCreate(keyringPath(o))
+	if _, err := keyfile.LoadOrCreate(keyringPath(o)); err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	keys, err := role.FollowKeys(keyringPath(o), registry, o.Log.With("component", "keyring"))
 	if err != nil {
 		return err
 	}
@@ -135,8 +141,6 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 		warehouse = "clickhouse://" + ch.Addr() + "/huoma"
 	}
 
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	connect := func(name string) (*natsjs.Conn, error) {
 		conn, err := role.Connect(ctx, role.NATS{NATSURL: at.NATS}, name, false, o.Log)
 		if err == nil {
@@ -157,7 +161,7 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 	if err != nil {
 		return err
 	}
-	scan, err := role.ScanWorker{Conn: scanConn, Partitions: inst.Partitions, Keyring: keys, Log: o.Log.With("component", "scan-worker"), Registry: registry}.New()
+	scan, err := role.ScanWorker{Conn: scanConn, Partitions: inst.Partitions, Keys: keys, Log: o.Log.With("component", "scan-worker"), Registry: registry}.New()
 	if err != nil {
 		return err
 	}
@@ -184,8 +188,8 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 		return err
 	}
 	gate, err := role.Gateway{
-		Conn: gateConn, Partitions: inst.Partitions, Keyring: keys, Addr: o.Addr, PublicURL: o.PublicURL, APIKey: o.APIKey,
-		TrustedProxies: o.TrustedProxies, RegisteredDomains: o.RegisteredDomains, AllowPrivateTargets: o.AllowPrivateTargets, Spool: held,
+		Conn: gateConn, Partitions: inst.Partitions, Keys: keys, Addr: o.Addr, PublicURL: o.PublicURL, APIKey: o.APIKey,
+		TrustedProxies: o.TrustedProxies, RegisteredDomains: o.RegisteredDomains, AllowPrivateTargets: o.AllowPrivateTargets, QRFree: o.QRFree, Spool: held,
 		Log: o.Log.With("component", "gateway"), Registry: registry,
 	}.New()
 	if err != nil {
@@ -193,6 +197,7 @@ func Run(ctx context.Context, o Options, ready func(Addresses)) (err error) {
 	}
 	at.Gateway = "http://" + gate.Addr()
 
+	defer keys.Follow(false)() // a terminal that closes hangs up
 	var group role.Group
 	group.Add("gateway", gate.Run)
 	group.Add("scan worker", scan.Run)

@@ -54,7 +54,7 @@ type grammar struct {
 	Simulate simulateCmd `cmd:"" help:"Publish realistic traffic, the same for the same seed."`
 	Import   importCmd   `cmd:"" help:"Import logs and other systems' exports as history, each record once."`
 	Replay   replayCmd   `cmd:"" help:"Put repaired dead letters back into the log."`
-	Keys     keysCmd     `cmd:"" help:"Make the keyring that gateways and scan workers share."`
+	Keys     keysCmd     `cmd:"" help:"Make the keyring that gateways and scan workers share, and change its keys while they run."`
 	Migrate  migrateCmd  `cmd:"" help:"Create or upgrade the ClickHouse schema."`
 	Doctor   doctorCmd   `cmd:"" help:"Check this machine and a running installation."`
 	Verify   verifyCmd   `cmd:"" help:"Prove that the numbers are right: replay the log and compare everything with it."`

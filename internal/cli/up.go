@@ -28,6 +28,7 @@ type UpOptions struct {
 	APIKey              string   `name:"api-key" help:"Key of the admin calls. Default: drawn at the first start and kept in the data folder."`
 	TrustedProxies      string   `name:"trusted-proxies" help:"Networks whose X-Forwarded-For is believed, separated by commas."`
 	RegisteredDomains   []string `name:"registered-domains" help:"Domains that profiles which ask for it may lead to, separated by commas."`
+	QRFree              []string `name:"qr-free" help:"Profiles whose symbols may grow past their QR version, where --public-url is too long for it, separated by commas."`
 	AllowPrivateTargets bool     `name:"allow-private-targets" help:"Let targets lead into private networks."`
 	Keyring             string   `help:"File with the keys that seal tokens. Default: keyring.json in the data folder." type:"path"`
 	Sync                string   `help:"When the embedded NATS syncs its files: always, before it acknowledges, or interval, every two minutes: a power cut then loses what was acknowledged since." enum:"always,interval" default:"always"`
@@ -79,7 +80,7 @@ func (c *upCmd) Run(ctx context.Context, a *App) error {
 	if c.Demo && (c.Events < 1 || c.Rate < 1) {
 		return usagef("--events and --rate of a demo are at least 1")
 	}
-	if err := (role.Gateway{Addr: o.Addr, PublicURL: o.PublicURL, TrustedProxies: o.TrustedProxies}).CheckFlags(); err != nil {
+	if err := (role.Gateway{Addr: o.Addr, PublicURL: o.PublicURL, TrustedProxies: o.TrustedProxies, QRFree: o.QRFree}).CheckFlags(); err != nil {
 		return usagef("%v", err)
 	}
 	if o.APIKey == "" {

@@ -66,9 +66,9 @@ type picture struct {
 	Tracking string `json:"tracking"`
 }
 
-func (g *Gateway) pictureOf(id token.CodeID, variant int) (picture, error) {
+func (g *Gateway) pictureOf(def *code.Definition, id token.CodeID, variant int) (picture, error) {
 	p := token.Picture{Code: id, Variant: variant}
-	text, err := g.opts.Keyring.Seal(p)
+	text, err := g.keyring().SealAs(formatOf(def.Profile), p)
 	if err != nil {
 		return picture{}, err
 	}
@@ -78,8 +78,8 @@ func (g *Gateway) pictureOf(id token.CodeID, variant int) (picture, error) {
 		q = "?" + url.Values{"variant": {strconv.Itoa(variant)}}.Encode()
 	}
 	return picture{
-		Variant: variant, Token: text, ScanURL: g.publicURL + "/s/" + text, QRPNG: base + ".png" + q, QRSVG: base + ".svg" + q,
-		Tracking: g.opts.Keyring.Tracking(p),
+		Variant: variant, Token: text, ScanURL: g.publicURL + scanPath + text, QRPNG: base + ".png" + q, QRSVG: base + ".svg" + q,
+		Tracking: g.keyring().Tracking(p),
 	}, nil
 }
 
@@ -93,7 +93,7 @@ func (g *Gateway) answer(k known) (codeAnswer, error) {
 	first := 1
 	var pictures []picture
 	for _, variant := range def.Variants {
-		p, err := g.pictureOf(k.id, variant.N)
+		p, err := g.pictureOf(def, k.id, variant.N)
 		if err != nil {
 			return codeAnswer{}, err
 		}
@@ -102,7 +102,7 @@ func (g *Gateway) answer(k known) (codeAnswer, error) {
 	if len(pictures) > 0 {
 		first = slices.MinFunc(pictures, func(a, b picture) int { return a.Variant - b.Variant }).Variant
 	}
-	p, err := g.pictureOf(k.id, first)
+	p, err := g.pictureOf(def, k.id, first)
 	if err != nil {
 		return codeAnswer{}, err
 	}

@@ -125,6 +125,9 @@ func (g *Gateway) edit(ctx context.Context, id token.CodeID, typ, ifMatch string
 		if err := edit(&def, now); err != nil {
 			return err
 		}
+		if len(def.Variants) == 0 && len(was.Def.Variants) > 0 && isShort(formatOf(def.Profile)) {
+			return invalid(events.CodeInvalid, "variants", "keep one: what is printed on the others' pictures is found by the code having variants")
+		}
 		def.Revision++
 		def.ChangedAt = now
 		s := g.newStored(typ, def)

@@ -160,7 +160,7 @@ func (g *Gateway) fitScan(s *events.Scan, id token.CodeID) error {
 	g.hide(&s.Visitor, &s.OpenID)
 	s.Network = visit.CutNetwork(s.Network)
 	if s.Token != "" {
-		p, err := g.opts.Keyring.Open(strings.ToUpper(s.Token))
+		p, err := g.openToken(strings.ToUpper(s.Token))
 		switch {
 		case errors.Is(err, token.ErrForged):
 			return bad(events.CodeInvalid, "data.token", "the token is not one of ours")
@@ -169,7 +169,7 @@ func (g *Gateway) fitScan(s *events.Scan, id token.CodeID) error {
 		case p.Code != id:
 			return bad(events.CodeInvalid, "data.token", "the token is another code's than the subject says")
 		}
-		s.Token, s.Variant, s.Tracking = "", p.Variant, g.opts.Keyring.Tracking(p)
+		s.Token, s.Variant, s.Tracking = "", p.Variant, g.keyring().Tracking(p)
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ type Gateway struct {
 	source    string // of our events
 
 	keyHash  [sha256.Size]byte
+	ring     atomic.Pointer[token.Keyring]
 	visitors token.VisitorHasher
 	idKey    []byte // subkey: ids of idempotent mints
 	printKey []byte // subkey: fingerprints of requests
@@ -73,6 +74,8 @@ func New(o Options) (*Gateway, error) {
 		mirror: newMirror(), alerts: newAlertRing(o.Limits.Alerts), done: make(chan struct{}),
 	}
 	g.opts.APIKey = ""
+	g.mirror.shorts = newShortIndex(o.Keyring, o.Log)
+	g.ring.Store(o.Keyring)
 	g.source = "huoma/gateway/" + g.instance
 	g.behind.Store(int64(o.Partitions) + 2) // definitions, alerts, and every partition's commits
 	g.admission = newAdmission(o.Limits)
@@ -95,6 +98,9 @@ func New(o Options) (*Gateway, error) {
 	}
 	if g.publicURL = o.PublicURL; g.publicURL == "" {
 		g.publicURL = "http://" + g.Addr()
+	}
+	if err := CheckSymbols(g.publicURL, o.QRFree); err != nil {
+		return nil, fmt.Errorf("gateway: %w", errors.Join(err, g.listener.Close()))
 	}
 	g.handler = g.router()
 	g.server = g.listener.Server(g.handler, o.Log)

@@ -103,7 +103,7 @@ func (h *house) work() (stop func()) {
 		Identity: scanning.Identity{
 			Visitor: visitors.FromOpenID, Classify: func(string) (code.Verdict, string) { return "", "" },
 			Network: func(s string) string { return s }, Device: func(string) (string, string, string) { return "", "", "" },
-			Picture: func(string) (scanning.Picture, bool) { return scanning.Picture{}, false },
+			Picture: func(string, string, time.Time) (scanning.Picture, string) { return scanning.Picture{}, "seal" },
 		},
 		Claim: func(ctx context.Context, p int) (scanning.Input, error) { return h.conn.ClaimPartition(ctx, p) },
 	})

@@ -7,11 +7,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/huoma/huoma/internal/code"
+	"github.com/huoma/huoma/internal/token"
 )
 
 // metrics are the gateway's own. No label's value is ever taken from a request.
 type metrics struct {
-	scans    map[code.Verdict]prometheus.Counter
+	scans map[code.Verdict]prometheus.Counter
+	// The three checks of a scan, by what each said.
+	picture   map[token.Reason]prometheus.Counter
+	state     map[code.Verdict]prometheus.Counter
+	behaviour map[code.Verdict]prometheus.Counter
+
 	produced prometheus.Counter
 	auth     prometheus.Counter
 	repaired prometheus.Counter
@@ -27,6 +33,25 @@ type metrics struct {
 	replayed     prometheus.Counter
 	refused      prometheus.Counter
 	requests     *prometheus.HistogramVec // by route class and status class
+}
+
+// What the checks of a scan are counted by, beside reasons and verdicts.
+const (
+	genuine     token.Reason = "genuine"
+	unknownCode code.Verdict = "unknown" // the code is not known here
+)
+
+var (
+	stateLabels = map[code.Verdict]string{
+		code.Accepted: "open", code.Revoked: "revoked", code.Expired: "expired", code.Locked: "locked", code.Capped: "capped", code.Full: "full", unknownCode: "unknown",
+	}
+	behaviourLabels = map[code.Verdict]string{code.Accepted: "person", code.Preview: "preview", code.Bot: "bot", code.Duplicate: "duplicate"}
+)
+
+// checked counts what the second and the third check of a scan said. The first is counted where it is made.
+func (m *metrics) checked(a verdict) {
+	m.state[a.state].Inc()
+	m.behaviour[a.behaviour].Inc()
 }
 
 func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
@@ -55,6 +80,22 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		refused:      counter("spool_refused_events_total", "Events refused because the spool was full."),
 		scans:        make(map[code.Verdict]prometheus.Counter),
 	}
+	checks := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "huoma_gateway_" + name + "_checks_total", Help: help}, []string{"verdict"})
+	}
+	pictures := checks("picture", "Scans, by what the check of the picture said: genuine, or why its token is not one of ours.")
+	states := checks("state", "Scans of genuine pictures, by what the server's state said of the code.")
+	behaviours := checks("behaviour", "Scans of genuine pictures, by what was said of who scans.")
+	m.picture, m.state, m.behaviour = make(map[token.Reason]prometheus.Counter), make(map[code.Verdict]prometheus.Counter), make(map[code.Verdict]prometheus.Counter)
+	for _, r := range append([]token.Reason{genuine}, token.Reasons...) {
+		m.picture[r] = pictures.WithLabelValues(string(r))
+	}
+	for v, label := range stateLabels {
+		m.state[v] = states.WithLabelValues(label)
+	}
+	for v, label := range behaviourLabels {
+		m.behaviour[v] = behaviours.WithLabelValues(label)
+	}
 	for _, v := range code.Verdicts {
 		m.scans[v] = scans.WithLabelValues(string(v))
 	}
@@ -68,7 +109,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		return counted("overloaded_total", "Requests refused because there was no place for them, by class.", func() float64 { return float64(p.refused.Load()) }, prometheus.Labels{"class": class})
 	}
 	for _, c := range []prometheus.Collector{
-		scans, m.produced, m.auth, m.repaired, m.panics, m.dropped, m.flushes, m.flushFailed, m.flushEvents, m.flushRecords, m.flushTook, m.requests,
+		scans, pictures, states, behaviours, m.produced, m.auth, m.repaired, m.panics, m.dropped, m.flushes, m.flushFailed, m.flushEvents, m.flushRecords, m.flushTook, m.requests,
 		m.spooled, m.replayed, m.refused,
 		gauge("spool_events", "Events in the spool.", func() float64 { return float64(g.spooled().Events) }),
 		gauge("spool_bytes", "Bytes of the spool's folder, damaged pieces included.", func() float64 { return float64(g.spooled().Bytes) }),

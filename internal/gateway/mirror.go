@@ -17,6 +17,7 @@ const shards = 64
 type mirror struct {
 	shards [shards]shard
 	size   atomic.Int64
+	shorts *shortIndex // of pictures that carry short ids; nil: none
 
 	sharing sync.Mutex
 	shares  code.Shares
@@ -77,6 +78,7 @@ func (m *mirror) define(id token.CodeID, def *code.Definition, now time.Time) (u
 	if e.def == nil || def.Revision > e.def.Revision {
 		e.foretell(def, now)
 		e.def = def
+		m.shorts.add(id, def)
 	}
 	return e.heard < e.def.Revision
 }
@@ -138,6 +140,7 @@ func (m *mirror) restore(id token.CodeID, saved code.Saved, now time.Time, held 
 		e.foretell(newer, now)
 		e.def = newer
 	}
+	m.shorts.add(id, e.def)
 	e.recent = saved.Recent
 	for _, l := range locks {
 		e.lock(lockKey{l.RuleID, l.Key}, l.Until, now)
@@ -266,13 +269,16 @@ func (m *mirror) each(fn func(id token.CodeID, def *code.Definition, state *pack
 	}
 }
 
-// verdict is what a scan is answered.
+// verdict is what a scan is answered, and what its two last checks said: of the server's state, and of how the scanner behaves.
 type verdict struct {
 	verdict code.Verdict
 	rule    string
 	target  code.Target // when led somewhere
 	until   time.Time   // locked: when the lock ends
 	def     *code.Definition
+
+	state     code.Verdict // Accepted, Revoked, Expired, Locked, Capped or Full
+	behaviour code.Verdict // Accepted, Preview, Bot or Duplicate
 }
 
 // decide answers a scan of a code at now, in the scan worker's own order: what
@@ -286,42 +292,59 @@ func (m *mirror) decide(id token.CodeID, class code.Verdict, classRule string, w
 	if e == nil || e.def == nil {
 		return a, false
 	}
-	a.def = e.def
-	if class != "" {
-		a.verdict, a.rule = class, classRule
-		return a, true
+	a = e.check(who, now)
+	switch {
+	case class != "":
+		a.behaviour = class
+	case e.duplicate(who.Visitor, picture, now):
+		a.behaviour = code.Duplicate
+	default:
+		a.behaviour = code.Accepted
 	}
+	switch {
+	case class != "":
+		a.verdict, a.rule, a.target = class, classRule, code.Target{}
+	case a.state != code.Accepted:
+		a.verdict = a.state
+	case a.behaviour == code.Duplicate:
+		a.verdict, a.rule = code.Duplicate, "dedupe"
+	default:
+		a.verdict = code.Accepted
+	}
+	return a, true
+}
+
+// check is the server's state: what became of the code, and who is locked out of it.
+func (e *entry) check(who risk.Subject, now time.Time) verdict {
+	a := verdict{def: e.def}
 	status, reason := e.state.at(now)
 	switch status {
 	case code.StatusRevoked:
-		a.verdict, a.rule = code.Revoked, "owner"
-		return a, true
+		a.state, a.rule = code.Revoked, "owner"
+		return a
 	case code.StatusExpired:
-		a.verdict, a.rule = code.Expired, reason
-		return a, true
+		a.state, a.rule = code.Expired, reason
+		return a
 	}
 	if rule, until, locked := e.blocked(who, now); locked {
-		a.verdict, a.rule, a.until = code.Locked, rule, until
-		return a, true
+		a.state, a.rule, a.until = code.Locked, rule, until
+		return a
 	}
-	switch status {
-	case code.StatusCapped:
-		a.verdict, a.rule = code.Capped, "max_scans"
-		return a, true
-	case code.StatusFull:
-		a.verdict, a.rule = code.Full, "capacity"
-		return a, true
+	var ok bool
+	switch {
+	case status == code.StatusCapped:
+		a.state, a.rule = code.Capped, "max_scans"
+		return a
+	case status == code.StatusFull:
+		a.state, a.rule = code.Full, "capacity"
+		return a
 	}
 	if a.target, ok = e.def.Target(e.state.current); !ok {
-		a.verdict, a.rule = code.Full, "capacity"
-		return a, true
+		a.state, a.rule = code.Full, "capacity"
+		return a
 	}
-	if e.duplicate(who.Visitor, picture, now) {
-		a.verdict, a.rule = code.Duplicate, "dedupe"
-		return a, true
-	}
-	a.verdict = code.Accepted
-	return a, true
+	a.state = code.Accepted
+	return a
 }
 
 // admit counts a scan that was accepted here against the code's cap, together

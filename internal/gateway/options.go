@@ -72,13 +72,14 @@ type Options struct {
 	APIKey     string // of the admin API
 	APIKeyFile string // read when APIKey is empty
 
-	Keyring    *token.Keyring
+	Keyring    *token.Keyring // to begin with: see Gateway.UseKeyring
 	Backend    Backend
 	Spool      Spool // takes events while the log does not; nil: callers get 503 then
 	Partitions int   // of the installation; default 1
 
 	TrustedProxies      []netip.Prefix // whose X-Forwarded-For is believed
 	AllowPrivateTargets bool           // let targets lead into private networks
+	QRFree              []string       // profiles whose symbols may grow; see CheckSymbols
 	RegisteredDomains   []string       // where profiles that ask for it may lead; empty: anywhere
 
 	Limits Limits

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/qr"
 	"github.com/huoma/huoma/internal/token"
@@ -88,13 +87,13 @@ func (g *Gateway) pictureOptions(k known, q url.Values) (o qr.Options, err error
 	if err := override(&o, q); err != nil {
 		return o, err
 	}
-	p, err := g.pictureOf(k.id, n)
+	p, err := g.pictureOf(def, k.id, n)
 	if err != nil {
 		return o, err
 	}
-	profile, _ := code.ProfileByName(def.Profile)
-	o.Content, o.Tracking, o.Level = printed(p.ScanURL), p.Tracking, qr.Level(firstOf(q.Get("ec"), profile.QRLevel))
-	o.Version, o.Forced = profile.QRVersion, profile.QRVersion > 0
+	version, level := SymbolOf(def.Profile, g.opts.QRFree)
+	o.Content, o.Tracking, o.Level = printed(p.ScanURL), p.Tracking, qr.Level(firstOf(q.Get("ec"), level))
+	o.Version, o.Forced = version, version > 0
 	o.Rendering = qr.Rendering(q.Get("rendering"))
 	return o, nil
 }

@@ -30,13 +30,15 @@ const (
 // scan answers GET /s/{token}, once its event is stored durably.
 func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 	w.Header()["Cache-Control"] = noStore
-	picture, err := g.opts.Keyring.Open(r.PathValue("token"))
+	picture, err := g.openToken(r.PathValue("token"))
 	if err != nil {
+		g.metrics.picture[token.ReasonOf(err)].Inc()
 		g.metrics.scans[code.Forged].Inc()
 		g.forged.add(g.network(r), 1)
 		setVerdict(w.Header(), "", code.Forged, "token")
 		return g.refuse(w, r, problem(http.StatusNotFound, "forged", "scan the printed code again: this address is not one of ours"))
 	}
+	g.metrics.picture[genuine].Inc()
 	s := g.scanOf(r, picture)
 	a, ok := g.mirror.decide(picture.Code, s.class, s.classRule, risk.Subject{Visitor: s.data.Visitor, Network: s.data.Network}, s.data.Tracking, s.at)
 	if !ok {
@@ -47,13 +49,15 @@ func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if !ok {
+		g.metrics.checked(verdict{state: unknownCode, behaviour: cmp.Or(s.class, code.Accepted)})
 		return g.refuse(w, r, problem(http.StatusNotFound, "unknown_code", "the code is not known here: it may belong to another installation"))
 	}
 	partition := events.Partition(s.code, g.opts.Partitions)
 	capped := a.verdict == code.Accepted && a.def.MaxScans > 0
 	if capped && !g.mirror.admit(picture.Code, s.at, g.held[partition].Load()) {
-		a, capped = verdict{verdict: code.Capped, rule: "max_scans", def: a.def}, false
+		a, capped = verdict{verdict: code.Capped, rule: "max_scans", def: a.def, state: code.Capped, behaviour: a.behaviour}, false
 	}
+	g.metrics.checked(a)
 	s.complete(a)
 	json, err := s.append(make([]byte, 0, 1024))
 	if err != nil {
@@ -111,7 +115,7 @@ func (g *Gateway) scanOf(r *http.Request, p token.Picture) *scanned {
 		}
 	}
 	s.data = events.Scan{
-		Variant: p.Variant, Tracking: g.opts.Keyring.Tracking(p), Visitor: g.visitors.FromCookie(value), UserAgent: clean(agent, events.MaxText),
+		Variant: p.Variant, Tracking: g.keyring().Tracking(p), Visitor: g.visitors.FromCookie(value), UserAgent: clean(agent, events.MaxText),
 		Network: g.network(r), DeviceModel: device.Model, OS: device.OS, App: device.App,
 		RefererHost: visit.RefererHost(r.Referer()), ClickID: s.id,
 	}

@@ -45,7 +45,7 @@ func (g *Gateway) openTokens(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := tokensAnswer{Tokens: make([]openedToken, len(q.Tokens))}
 	for i, text := range q.Tokens {
-		p, err := g.opts.Keyring.Open(strings.ToUpper(text))
+		p, err := g.openToken(strings.ToUpper(text))
 		if errors.Is(err, token.ErrForged) {
 			continue
 		}

@@ -222,10 +222,10 @@ func (c *condition) holds(values []string) bool {
 const CombinedMapping = `
 source: huoma/import/log
 filter:
-  - {field: path, match: '^/[sS]/[A-Za-z2-7]+/?$', reason: path}
+  - {field: path, match: '^/[sS]/[A-Za-z0-9.]+/?$', reason: path}
   - {field: method, in: [GET], reason: method}
   - {field: status, in: [200, 301, 302, 303, 307, 308], reason: status}
-code: {field: path, match: '^/[sS]/([A-Za-z2-7]+)', is: token}
+code: {field: path, match: '^/[sS]/([A-Za-z0-9.]+)', is: token}
 time: {field: time, layout: common}
 visitor: {fields: [address, user_agent]}
 network: address

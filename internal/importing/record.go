@@ -383,7 +383,7 @@ func (r *Record) resolve(id string) { r.Code = id }
 
 // asToken reports whether what names the code could be a token.
 func (r *Record) asToken() bool {
-	return r.CodeIs == CodeToken || r.CodeIs == AnyCode && len(r.Code) == token.Length && strings.ToUpper(r.Code) == r.Code
+	return r.CodeIs == CodeToken || r.CodeIs == AnyCode && token.Possible(r.Code)
 }
 
 // Append appends the record's event, as structured JSON. code is its subject.

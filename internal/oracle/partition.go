@@ -31,8 +31,9 @@ type Who struct {
 	Class func(userAgent string) (verdict, rule string)
 	// Network is the part of an address or prefix that may be kept.
 	Network func(text string) string
-	// Picture opens the token of a printed picture. ok is false for one that is not ours.
-	Picture func(token string) (code string, variant int, tracking string, ok bool)
+	// Picture opens the token of a printed picture that was said, at a time, to be of a code, with the keys that opened then. ok is
+	// false for one that is not ours.
+	Picture func(token, of string, at time.Time) (code string, variant int, tracking string, ok bool)
 	// Device is the model, system and app that a user agent names.
 	Device func(userAgent string) (model, os, app string)
 }
@@ -298,7 +299,7 @@ func (r *Reading) event(raw []byte) Outcome {
 		if r.kind != events.KindGateway {
 			d.Answered, d.AnsweredRule = "", "" // the answer is a gateway's to tell
 			if d.Token != "" {
-				id, variant, tracking, ok := r.p.who.Picture(d.Token)
+				id, variant, tracking, ok := r.p.who.Picture(d.Token, e.Subject, r.m.At)
 				if !ok || id != e.Subject {
 					return r.dead(raw, events.CodeInvalid)
 				}

@@ -22,6 +22,7 @@ type GatewayCommand struct {
 	Keyring             string    `help:"File with the keys that seal tokens, shared by all gateways and scan workers." type:"path"`
 	TrustedProxies      string    `name:"trusted-proxies" help:"Networks whose X-Forwarded-For is believed, separated by commas."`
 	RegisteredDomains   []string  `name:"registered-domains" help:"Domains that profiles which ask for it may lead to, separated by commas."`
+	QRFree              []string  `name:"qr-free" help:"Profiles whose symbols may grow past their QR version, where --public-url is too long for it, separated by commas."`
 	AllowPrivateTargets bool      `name:"allow-private-targets" help:"Let targets lead into private networks."`
 	MaxConnections      int       `name:"max-connections" help:"Connections open at a time, at most three quarters of the files the process may have open." default:"16384"`
 	FlushTarget         span.Span `name:"flush-target" help:"How long storing a flush should take: fewer scans are let in while it takes longer." default:"250ms"`
@@ -34,7 +35,8 @@ func (c *GatewayCommand) logging() Logging { return c.Logging }
 // Run serves until ctx ends. While it waits for NATS, its address answers the
 // health checks and nothing else.
 func (c *GatewayCommand) Run(ctx context.Context, log *slog.Logger) error {
-	keys, err := keyring(c.Keyring)
+	registry := newRegistry()
+	keys, err := FollowKeys(c.Keyring, registry, log)
 	if err != nil {
 		return err
 	}
@@ -45,7 +47,6 @@ func (c *GatewayCommand) Run(ctx context.Context, log *slog.Logger) error {
 	if spool != nil {
 		defer spool.Close()
 	}
-	registry := newRegistry()
 	health, err := NewHealth(c.Addr, registry, (&readiness{}).check)
 	if err != nil {
 		return err
@@ -63,14 +64,15 @@ func (c *GatewayCommand) Run(ctx context.Context, log *slog.Logger) error {
 	}
 	defer conn.Close()
 	g, err := Gateway{
-		Conn: conn, Partitions: inst.Partitions, Keyring: keys, Addr: health.Addr(), PublicURL: c.PublicURL, APIKey: c.APIKey, APIKeyFile: c.APIKeyFile,
-		TrustedProxies: c.TrustedProxies, RegisteredDomains: c.RegisteredDomains, AllowPrivateTargets: c.AllowPrivateTargets, Spool: spool,
+		Conn: conn, Partitions: inst.Partitions, Keys: keys, Addr: health.Addr(), PublicURL: c.PublicURL, APIKey: c.APIKey, APIKeyFile: c.APIKeyFile,
+		TrustedProxies: c.TrustedProxies, RegisteredDomains: c.RegisteredDomains, AllowPrivateTargets: c.AllowPrivateTargets, QRFree: c.QRFree, Spool: spool,
 		MaxConnections: c.MaxConnections, FlushTarget: c.FlushTarget.Duration(), Log: log, Registry: registry,
 	}.New()
 	if err != nil {
 		return err
 	}
 	log.Info("gateway listens", "addr", g.Addr(), "public_url", g.PublicURL(), "partitions", inst.Partitions)
+	defer keys.Follow(true)()
 	return g.Run(ctx)
 }
 
@@ -87,18 +89,18 @@ func (c *ScanWorkerCommand) logging() Logging { return c.Logging }
 
 // Run works until ctx ends.
 func (c *ScanWorkerCommand) Run(ctx context.Context, log *slog.Logger) error {
-	keys, err := keyring(c.Keyring)
+	registry := newRegistry()
+	keys, err := FollowKeys(c.Keyring, registry, log)
 	if err != nil {
 		return err
 	}
-	registry := newRegistry()
 	return serving(ctx, c.Addr, registry, "scan worker", log, func(ctx context.Context, r *readiness) error {
 		conn, inst, err := join(ctx, c.NATS, "scan-worker", c.Streams, log)
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
-		w, err := ScanWorker{Conn: conn, Partitions: inst.Partitions, Keyring: keys, Log: log, Registry: registry}.New()
+		w, err := ScanWorker{Conn: conn, Partitions: inst.Partitions, Keys: keys, Log: log, Registry: registry}.New()
 		if err != nil {
 			return err
 		}
@@ -111,6 +113,7 @@ func (c *ScanWorkerCommand) Run(ctx context.Context, log *slog.Logger) error {
 			}
 			return nil
 		})
+		defer keys.Follow(true)()
 		return w.Run(ctx)
 	})
 }

@@ -20,7 +20,8 @@ import (
 type Gateway struct {
 	Conn       *natsjs.Conn
 	Partitions int
-	Keyring    *token.Keyring
+	Keyring    *token.Keyring // or
+	Keys       *Keys          // one that changes
 
 	Addr                string
 	PublicURL           string
@@ -28,6 +29,7 @@ type Gateway struct {
 	APIKeyFile          string
 	TrustedProxies      string // prefixes, separated by commas
 	RegisteredDomains   []string
+	QRFree              []string // profiles
 	AllowPrivateTargets bool
 	Spool               *spool.Spool // nil: none; the caller closes it after Run
 
@@ -45,8 +47,12 @@ func (r Gateway) CheckFlags() error {
 		return fmt.Errorf("--addr %q is no address: write it as 127.0.0.1:8080", r.Addr)
 	}
 	if r.PublicURL != "" {
-		if _, err := gateway.ParsePublicURL(r.PublicURL); err != nil {
+		url, err := gateway.ParsePublicURL(r.PublicURL)
+		if err != nil {
 			return fmt.Errorf("--public-url: %w", err)
+		}
+		if err := gateway.CheckSymbols(url, r.QRFree); err != nil {
+			return fmt.Errorf("--public-url, --qr-free: %w", err)
 		}
 	}
 	if _, err := visit.ParsePrefixes(r.TrustedProxies); err != nil {
@@ -69,5 +75,13 @@ func (r Gateway) New() (*gateway.Gateway, error) {
 	if r.Spool != nil {
 		o.Spool = r.Spool
 	}
-	return gateway.New(o)
+	o.QRFree = r.QRFree
+	if r.Keys != nil {
+		o.Keyring = r.Keys.Keyring()
+	}
+	g, err := gateway.New(o)
+	if err == nil && r.Keys != nil {
+		r.Keys.Use(g.UseKeyring)
+	}
+	return g, err
 }

@@ -2,6 +2,7 @@ package role
 
 import (
 	"strings"
+	"time"
 
 	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/scanning"
@@ -9,10 +10,22 @@ import (
 	"github.com/huoma/huoma/internal/visit"
 )
 
+// ring is where the keyring in force is. Ask looks whether there is a newer one, as somebody came with a key that is not in it.
+type ring interface {
+	Keyring() *token.Keyring
+	Ask() bool
+}
+
+// still is a keyring that nothing changes.
+type still struct{ k *token.Keyring }
+
+func (s still) Keyring() *token.Keyring { return s.k }
+func (still) Ask() bool                 { return false }
+
 // identity is what a scan worker knows of who is scanning.
-func identity(k *token.Keyring) scanning.Identity {
+func identity(keys ring) scanning.Identity {
 	return scanning.Identity{
-		Visitor: k.Visitors().FromOpenID,
+		Visitor: keys.Keyring().Visitors().FromOpenID, // of the root, which stays
 		Classify: func(userAgent string) (code.Verdict, string) {
 			c := visit.Classify(visit.Request{Method: "GET", UserAgent: userAgent})
 			switch c.Kind {
@@ -24,16 +37,30 @@ func identity(k *token.Keyring) scanning.Identity {
 			return "", ""
 		},
 		Network: visit.CutNetwork,
-		Picture: func(text string) (scanning.Picture, bool) {
-			p, err := k.Open(strings.ToUpper(text))
-			if err != nil {
-				return scanning.Picture{}, false
+		Picture: func(text, of string, at time.Time) (scanning.Picture, string) {
+			k := keys.Keyring()
+			p, err := picture(k, text, of, at)
+			if token.ReasonOf(err) == token.ReasonUnknownKey && keys.Ask() {
+				k = keys.Keyring()
+				p, err = picture(k, text, of, at)
 			}
-			return scanning.Picture{Code: p.Code.String(), Variant: p.Variant, Tracking: k.Tracking(p)}, true
+			if err != nil {
+				return scanning.Picture{}, string(token.ReasonOf(err))
+			}
+			return scanning.Picture{Code: p.Code.String(), Variant: p.Variant, Tracking: k.Tracking(p)}, ""
 		},
 		Device: func(userAgent string) (model, os, app string) {
 			d := visit.Device(userAgent)
 			return d.Model, d.OS, d.App
 		},
 	}
+}
+
+// picture opens a producer's token of a code, with the keys of a time.
+func picture(k *token.Keyring, text, of string, at time.Time) (token.Picture, error) {
+	id, err := token.ParseCodeID(of)
+	if err != nil { // of no code of ours, so that a short id is nobody's
+		id = 0
+	}
+	return k.OpenFor(strings.ToUpper(text), id, at)
 }

@@ -24,15 +24,16 @@ func TestPictureOfAToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := identity(k).Picture
+	now := time.Unix(1_800_000_000, 0)
+	open := identity(still{k}).Picture
 	want := scanning.Picture{Code: id.String(), Variant: 3, Tracking: k.Tracking(p)}
 	for _, spelt := range []string{text, strings.ToLower(text)} {
-		if got, ok := open(spelt); !ok || got != want {
-			t.Errorf("Picture(%q) = %+v, %v, want %+v", spelt, got, ok, want)
+		if got, refused := open(spelt, id.String(), now); refused != "" || got != want {
+			t.Errorf("Picture(%q) = %+v, %s, want %+v", spelt, got, refused, want)
 		}
 	}
 	for _, foreign := range []string{"", "guessed", text[:33], text[1:] + text[:1]} {
-		if _, ok := open(foreign); ok {
+		if _, refused := open(foreign, id.String(), now); refused == "" {
 			t.Errorf("Picture(%q) was taken", foreign)
 		}
 	}

@@ -12,9 +12,6 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-
-	"github.com/huoma/huoma/internal/token"
-	"github.com/huoma/huoma/internal/token/keyfile"
 )
 
 // Command is one role's flags. Run works until ctx ends.
@@ -65,11 +62,4 @@ func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
-}
-
-func keyring(path string) (*token.Keyring, error) {
-	if path == "" {
-		return nil, fmt.Errorf("a keyring is needed: set --keyring to the file that every gateway and scan worker of this installation shares")
-	}
-	return keyfile.Load(path)
 }

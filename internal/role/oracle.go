@@ -1,7 +1,7 @@
 package role
 
 import (
-	"strings"
+	"time"
 
 	"github.com/huoma/huoma/internal/oracle"
 	"github.com/huoma/huoma/internal/token"
@@ -23,8 +23,8 @@ func Oracle(k *token.Keyring) oracle.Who {
 			return "", ""
 		},
 		Network: visit.CutNetwork,
-		Picture: func(text string) (code string, variant int, tracking string, ok bool) {
-			p, err := k.Open(strings.ToUpper(text))
+		Picture: func(text, of string, at time.Time) (code string, variant int, tracking string, ok bool) {
+			p, err := picture(k, text, of, at)
 			if err != nil {
 				return "", 0, "", false
 			}

@@ -131,9 +131,9 @@ func asOracle(who Identity) oracle.Who {
 			verdict, rule := who.Classify(ua)
 			return string(verdict), rule
 		},
-		Picture: func(token string) (string, int, string, bool) {
-			p, ok := who.Picture(token)
-			return p.Code, p.Variant, p.Tracking, ok
+		Picture: func(token, of string, at time.Time) (string, int, string, bool) {
+			p, refused := who.Picture(token, of, at)
+			return p.Code, p.Variant, p.Tracking, refused == ""
 		},
 	}
 }
@@ -551,7 +551,7 @@ func (h *history) event() *events.Event {
 			s.AnsweredRule = "declared"
 		}
 		if h.rarely("token", 8) {
-			s.Token = pick(h, "token", id+":2", id+":2", theirs[0]+":1", "forged")
+			s.Token = pick(h, "token", id+":2", id+":2", id+":2!", "short:3", "short:3!", theirs[0]+":1", "forged")
 		}
 		if h.rarely("led", 4) {
 			s.Target = target(n)

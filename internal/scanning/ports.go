@@ -76,9 +76,10 @@ type Identity struct {
 	Classify func(userAgent string) (code.Verdict, string)
 	// Network cuts an address or prefix to what may be kept.
 	Network func(text string) string
-	// Picture opens the token of a printed picture. ok is false for one that is
-	// not ours.
-	Picture func(token string) (p Picture, ok bool)
+	// Picture opens the token of a printed picture that was said, at a time of
+	// the broker's, to be of a code, with the keys that opened then: so a replay
+	// opens the same. refused is the named reason of one that is not ours.
+	Picture func(token, of string, at time.Time) (p Picture, refused string)
 	// Device reads model, system and app from a user agent.
 	Device func(userAgent string) (model, os, app string)
 }

@@ -213,7 +213,7 @@ func (t *Transform) one(b *builder, m events.Message, idx int, item events.Read,
 	scan, isScan := e.Data.(*events.Scan)
 	if isScan && !fromGateway {
 		scan.Answered, scan.AnsweredRule = "", "" // a gateway's word, and nobody else's
-		if detail := t.open(scan, e.Subject); detail != "" {
+		if detail := t.open(scan, e.Subject, m.At); detail != "" {
 			t.dead(b, m, idx, raw, events.CodeInvalid, detail)
 			return
 		}
@@ -336,13 +336,13 @@ func (t *Transform) define(b *builder, m events.Message, idx int, e *events.Even
 
 // open puts what a producer's token says in the token's place, as a gateway
 // does with events it is sent. It returns why a token cannot be taken.
-func (t *Transform) open(scan *events.Scan, id string) (detail string) {
+func (t *Transform) open(scan *events.Scan, id string, at time.Time) (detail string) {
 	if scan.Token == "" {
 		return ""
 	}
-	p, ok := t.who.Picture(scan.Token)
+	p, refused := t.who.Picture(scan.Token, id, at)
 	switch {
-	case !ok:
+	case refused != "":
 		return "data.token: the token is not one of ours"
 	case p.Code != id:
 		return "data.token: the token is another code's than the subject says"

@@ -38,10 +38,20 @@ func testIdentity() Identity {
 			return s
 		},
 		Device: func(string) (string, string, string) { return "phone", "os", "app" },
-		Picture: func(token string) (Picture, bool) { // "c1:2" is variant 2 of c1
+		// "c1:2" is variant 2 of c1, "short:2" of any code; "c1:2!" is made with a key that is retired at the epoch and an hour.
+		Picture: func(token, of string, at time.Time) (Picture, string) {
+			token, old := strings.CutSuffix(token, "!")
 			id, variant, ok := strings.Cut(token, ":")
 			n, err := strconv.Atoi(variant)
-			return Picture{Code: id, Variant: n, Tracking: "TRACKED"}, ok && err == nil
+			switch {
+			case !ok || err != nil:
+				return Picture{}, "seal"
+			case old && !at.Before(epoch.Add(time.Hour)):
+				return Picture{}, "unknown-key"
+			case id == "short":
+				id = of
+			}
+			return Picture{Code: id, Variant: n, Tracking: "TRACKED"}, ""
 		},
 	}
 }
@@ -221,6 +231,7 @@ func TestDeadLetters(t *testing.T) {
 		{"unknown target", published(t, 0, "member", at, join("x", 7)), events.CodeInvalid},
 		{"a forged token", published(t, 0, "scan", at, event(events.TypeScan, "f", "c1", at, &events.Scan{Token: "guessed"})), events.CodeInvalid},
 		{"another code's token", published(t, 0, "scan", at, event(events.TypeScan, "f", "c1", at, &events.Scan{Token: "c2:1"})), events.CodeInvalid},
+		{"a token of a retired key", published(t, 0, "scan", at, event(events.TypeScan, "f", "c1", at, &events.Scan{Token: "c1:1!"})), events.CodeInvalid},
 		{"older than a day", published(t, 0, "member", at, good(func(e *events.Event) { e.Time = at.Add(-oldest - time.Millisecond) })), events.CodeTooOld},
 		{"too far ahead", published(t, 0, "member", at, good(func(e *events.Event) { e.Time = at.Add(newest + time.Millisecond) })), events.CodeTooNew},
 		{"a definition from a producer", published(t, 0, "code", at, minted(definition("c1"))), events.CodeWrongSubject},

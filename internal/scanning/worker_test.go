@@ -31,7 +31,7 @@ var plain = scanning.Identity{
 	Classify: func(string) (code.Verdict, string) { return "", "" },
 	Network:  func(s string) string { return s },
 	Device:   func(string) (string, string, string) { return "", "", "" },
-	Picture:  func(string) (scanning.Picture, bool) { return scanning.Picture{}, false },
+	Picture:  func(string, string, time.Time) (scanning.Picture, string) { return scanning.Picture{}, "seal" },
 }
 
 func connect(t testing.TB, url string, partitions int) *natsjs.Conn {

@@ -163,7 +163,7 @@ func TestFormatsRoundTrip(t *testing.T) {
 		if again, _ := k.SealAs(f, p); again != token {
 			t.Fatalf("sealed twice: %s, %s", token, again)
 		}
-		if got, err := k.OpenWith(token, knows(k, f, p)); err != nil || got != p {
+		if got, err := k.OpenWith(token, knows(k, f, p)); err != nil || got != p || !Possible(token) || Possible(strings.ToLower(token)+"~") {
 			t.Fatalf("Open = %+v, %v, want %+v", got, err, p)
 		}
 		sealed := f == FormatAES || f == FormatSM
@@ -419,5 +419,20 @@ func BenchmarkSealAndOpen(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "M/s")
 		})
+	}
+}
+
+func TestPossible(t *testing.T) {
+	k := testRing(t, 16)
+	for _, f := range formats {
+		token := mustSealAs(t, k, f, Picture{Code: 12345, Variant: 2})
+		if !Possible(token) || Possible(strings.ToLower(token)) || Possible(token[1:]) || Possible("!"+token[1:]) {
+			t.Errorf("%s: %q", f, token)
+		}
+	}
+	for _, other := range []string{"", "7zz0kq3m5d8a", "7ZZ0KQ3M5D8A", "HTTPS://GO.EXAMPLE.COM"} {
+		if Possible(other) {
+			t.Errorf("%q may be a token", other)
+		}
 	}
 }

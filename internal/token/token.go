@@ -223,3 +223,21 @@ func unpack(b [payloadSize]byte) (Picture, bool) {
 		Number:  binary.BigEndian.Uint32(b[8:]),
 	}, head&1 == 0
 }
+
+// Possible reports whether text has the form of a token: the length and the characters of a format. It says nothing of the picture.
+func Possible(text string) bool {
+	digits, most := b32Digit, len(text)
+	switch n := len(text); {
+	case n == Length, n == smLength:
+	case n == shortLength, n >= sceneLeast && n <= sceneMost:
+		digits, most = shortDigit, shortLength
+	default:
+		return false
+	}
+	for i := range most {
+		if digits[text[i]] > 31 {
+			return false
+		}
+	}
+	return most == len(text) || text[most] == '.'
+}
