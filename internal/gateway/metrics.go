@@ -38,7 +38,8 @@ type metrics struct {
 // What the checks of a scan are counted by, beside reasons and verdicts.
 const (
 	genuine     token.Reason = "genuine"
-	unknownCode code.Verdict = "unknown" // the code is not known here
+	reasonLive  token.Reason = code.RuleLiveWindow // genuine, and shown too long ago
+	unknownCode code.Verdict = "unknown"           // the code is not known here
 )
 
 var (
@@ -87,7 +88,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 	states := checks("state", "Scans of genuine pictures, by what the server's state said of the code.")
 	behaviours := checks("behaviour", "Scans of genuine pictures, by what was said of who scans.")
 	m.picture, m.state, m.behaviour = make(map[token.Reason]prometheus.Counter), make(map[code.Verdict]prometheus.Counter), make(map[code.Verdict]prometheus.Counter)
-	for _, r := range append([]token.Reason{genuine}, token.Reasons...) {
+	for _, r := range append([]token.Reason{genuine, reasonLive}, token.Reasons...) {
 		m.picture[r] = pictures.WithLabelValues(string(r))
 	}
 	for v, label := range stateLabels {

@@ -276,6 +276,7 @@ type verdict struct {
 	target  code.Target // when led somewhere
 	until   time.Time   // locked: when the lock ends
 	def     *code.Definition
+	shown   time.Time // the minute of a live picture that was refused for its age; else zero
 
 	state     code.Verdict // Accepted, Revoked, Expired, Locked, Capped or Full
 	behaviour code.Verdict // Accepted, Preview, Bot or Duplicate

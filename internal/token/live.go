@@ -136,6 +136,44 @@ func (k *Keyring) OpenLiveAt(token string, at time.Time) (Live, error) {
 	return openLive(token, &keys, MinuteOf(at))
 }
 
+// A Reading is what any token of ours says.
+type Reading struct {
+	Picture
+	Tracking string
+	Shown    time.Time // the minute that a live picture was shown in, however long ago; zero: a printed one
+}
+
+// Read opens any token at a time: a live one with [Keyring.OpenLive], all else with [Keyring.OpenWith]. A live picture that is too old is no
+// error here: whoever reads one looks at Shown.
+func (k *Keyring) Read(token string, now time.Time, resolve Resolver) (Reading, error) {
+	if IsLive(token) {
+		return k.readLive(k.OpenLive(token, MinuteOf(now)))
+	}
+	return k.readPrinted(k.OpenWith(token, resolve))
+}
+
+// ReadFor is Read for who knows whose token it is said to be: see [Keyring.OpenFor].
+func (k *Keyring) ReadFor(token string, code CodeID, at time.Time) (Reading, error) {
+	if IsLive(token) {
+		return k.readLive(k.OpenLiveAt(token, at))
+	}
+	return k.readPrinted(k.OpenFor(token, code, at))
+}
+
+func (k *Keyring) readLive(l Live, err error) (Reading, error) {
+	if err != nil && err != ErrStale { //nolint:errorlint // it is never wrapped
+		return Reading{}, err
+	}
+	return Reading{l.Picture, k.LiveTracking(l), l.Minute.Time()}, nil
+}
+
+func (k *Keyring) readPrinted(p Picture, err error) (Reading, error) {
+	if err != nil {
+		return Reading{}, err
+	}
+	return Reading{Picture: p, Tracking: k.Tracking(p)}, nil
+}
+
 func openLive(token string, keys *[MaxKeys]*masterKey, now Minute) (Live, error) {
 	if len(token) != LiveLength {
 		return Live{}, forgedError{ReasonLength}
