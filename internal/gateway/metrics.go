@@ -128,7 +128,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		gauge("connections", "Connections open.", func() float64 { n, _, _ := g.listener.Counts(); return float64(n) }),
 		counted("connections_evicted_total", "Connections in no request that were closed for newer ones.", func() float64 { _, n, _ := g.listener.Counts(); return float64(n) }, nil),
 		counted("connections_refused_total", "Connections for which there was no place.", func() float64 { _, _, n := g.listener.Counts(); return float64(n) }, nil),
-		overload("scan", g.admission.scans), overload("bulk", g.admission.bulk), overload("other", g.admission.others), overload("stream", g.admission.streams),
+		overload("scan", g.admission.scans), overload("bulk", g.admission.bulk), overload("other", g.admission.others), overload("stream", g.admission.streams), overload("live", g.admission.screens),
 		gauge("mirror_codes", "Codes held in memory.", func() float64 { return float64(g.mirror.size.Load()) }),
 		gauge("ready", "1 when caught up with the log and able to store or spool.", func() float64 {
 			if g.ready() == nil {

@@ -104,6 +104,7 @@ var words = map[string]map[string][2]string{
 		"not_stored":   {"One moment, please", "Please scan again in a few seconds."},
 		"bad_link":     {"This link is not valid", "Please open the link of the newest message."},
 		"link_expired": {"This link has run out", "Please open the link of the newest message."},
+		"bad_kiosk":    {"This screen's address is not valid", "Please open the newest one: huoma codes kiosk makes it."},
 		"":             {"Something went wrong", "Please try again in a moment."},
 	},
 	"zh": {
@@ -122,6 +123,7 @@ var words = map[string]map[string][2]string{
 		"not_stored":   {"请稍候", "请几秒后再扫一次。"},
 		"bad_link":     {"链接无效", "请打开最新消息中的链接。"},
 		"link_expired": {"链接已失效", "请打开最新消息中的链接。"},
+		"bad_kiosk":    {"屏幕地址无效", "请打开最新的地址：可用 huoma codes kiosk 生成。"},
 		"":             {"出了点问题", "请稍后再试。"},
 	},
 }
