@@ -6,7 +6,7 @@
   const margin = 3000; // a person needs a moment to scan: no picture is shown that dies within it
   let shown = null;    // the picture on the screen: {next, until} in milliseconds since it came
   let ended = '';      // status of a code that leads nowhere
-  let offline = true, stream = null, again = 0, wait = 1000;
+  let offline = true, stream = null, again = 0, wait = 1000, asked = 0;
 
   // Time since the picture came. A machine that slept stops one of the clocks, one that is set moves the other: the longer counts.
   const since = p => Math.max(Date.now() - p.wall, performance.now() - p.steady);
@@ -27,7 +27,7 @@
     if (shown && gone >= shown.until - margin) {
       blank(words.reconnecting);
       connect(); // whatever the stream is: it has nothing newer
-    } else if (shown && !offline && gone > shown.next + 8000) {
+    } else if (shown && !offline && gone > shown.next + 8000 && performance.now() - asked > 10000) {
       connect(); // it is silent, and should not be
     }
     body.classList.toggle('old', !shown || offline);
@@ -49,6 +49,7 @@
     clearTimeout(again);
     if (stream) stream.close();
     offline = true;
+    asked = performance.now();
     stream = new EventSource(location.pathname.replace(/\/$/, '') + '/live');
     stream.onopen = () => { offline = false; wait = 1000; draw(); };
     stream.onerror = () => {
