@@ -30,7 +30,7 @@ func documents(t *testing.T) []string {
 	if err != nil || len(records) == 0 {
 		t.Fatalf("no decision records: %v", err)
 	}
-	names := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/benchmark.md", "docs/chaos.md", "docs/configuration.md", "docs/durability.md", "docs/import.md", "docs/limits.md", "docs/production.md", "docs/broker-away.md", "docs/verify.md"}
+	names := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/benchmark.md", "docs/chaos.md", "docs/configuration.md", "docs/durability.md", "docs/import.md", "docs/limits.md", "docs/live.md", "docs/production.md", "docs/broker-away.md", "docs/verify.md"}
 	for _, r := range records {
 		names = append(names, "docs/adr/"+filepath.Base(r))
 	}
