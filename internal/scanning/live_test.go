@@ -10,7 +10,7 @@ import (
 
 // A gateway's own scan of a live picture is judged by its own time, however late it comes; a producer's by the log's, or by when a gateway spooled it.
 func TestLivePicturesAreJudgedByTheTimeThatCounts(t *testing.T) {
-	shown := epoch.Add(time.Hour)
+	shown := epoch.Add(10 * time.Minute)
 	type row struct {
 		name    string
 		message func(seq uint64) events.Message
@@ -18,40 +18,40 @@ func TestLivePicturesAreJudgedByTheTimeThatCounts(t *testing.T) {
 	}
 	scan := func(at time.Time, s events.Scan) *events.Event {
 		s.ShownAt = events.FormatMinute(shown)
-		return event(events.TypeScan, fmt.Sprint("s", at), "c1", at, &s)
+		return event(events.TypeScan, fmt.Sprint("s", s.Visitor, at), "c1", at, &s)
 	}
 	early, late := shown.Add(2*time.Minute-time.Millisecond), shown.Add(2*time.Minute)
 	rows := []row{
 		{"a gateway's, in time and recorded late", func(seq uint64) events.Message {
-			return record(t, seq, int(seq), shown.Add(time.Hour), scan(early, events.Scan{Visitor: "a", Answered: "accepted"}))
+			return record(t, seq, int(seq), shown.Add(30*time.Minute), scan(early, events.Scan{Visitor: "a", Answered: "accepted"}))
 		}, "accepted"},
 		{"a gateway's, too late", func(seq uint64) events.Message {
-			return record(t, seq, int(seq), shown.Add(time.Hour), scan(late, events.Scan{Visitor: "b", Answered: "expired", AnsweredRule: "live-window"}))
+			return record(t, seq, int(seq), shown.Add(30*time.Minute), scan(late, events.Scan{Visitor: "b", Answered: "expired", AnsweredRule: "live-window"}))
 		}, "expired"},
 		{"a robot, too late", func(seq uint64) events.Message {
-			return record(t, seq, int(seq), shown.Add(time.Hour), scan(late, events.Scan{Answered: "bot", AnsweredRule: "declared"}))
+			return record(t, seq, int(seq), shown.Add(30*time.Minute), scan(late, events.Scan{Answered: "bot", AnsweredRule: "declared"}))
 		}, "bot"},
 		{"a producer's through a gateway, that came too late", func(seq uint64) events.Message {
-			return record(t, seq, int(seq), shown.Add(time.Hour), scan(early, events.Scan{Visitor: "c"}))
+			return record(t, seq, int(seq), shown.Add(30*time.Minute), scan(early, events.Scan{Visitor: "c"}))
 		}, "expired"},
 		{"a producer's, dated in time, that came too late", func(seq uint64) events.Message {
-			return published(t, seq, "scan", shown.Add(time.Hour), scan(early, events.Scan{Visitor: "d"}))
+			return published(t, seq, "scan", shown.Add(30*time.Minute), scan(early, events.Scan{Visitor: "d"}))
 		}, "expired"},
 		{"history", func(seq uint64) events.Message {
 			e := scan(late, events.Scan{Visitor: "e"})
 			e.Historical = true
-			return published(t, seq, "scan", shown.Add(time.Hour), e)
+			return published(t, seq, "scan", shown.Add(30*time.Minute), e)
 		}, "accepted"},
 		{"a token of the minute before", func(seq uint64) events.Message {
 			e := event(events.TypeScan, "t1", "c1", shown, &events.Scan{Visitor: "f", Token: "c1:2@1"})
-			return published(t, seq, "scan", shown.Add(time.Hour), e)
+			return published(t, seq, "scan", shown.Add(30*time.Minute), e)
 		}, "accepted"},
 		{"a token of two minutes before, whatever its producer says", func(seq uint64) events.Message {
-			e := event(events.TypeScan, "t2", "c1", shown, &events.Scan{Visitor: "g", Token: "c1:2@2", ShownAt: events.FormatMinute(shown.Add(time.Hour))})
-			return published(t, seq, "scan", shown.Add(time.Hour), e)
+			e := event(events.TypeScan, "t2", "c1", shown, &events.Scan{Visitor: "g", Token: "c1:2@2", ShownAt: events.FormatMinute(shown.Add(30 * time.Minute))})
+			return published(t, seq, "scan", shown.Add(30*time.Minute), e)
 		}, "expired"},
 		{"a printed token, whatever its producer says", func(seq uint64) events.Message {
-			return published(t, seq, "scan", shown.Add(time.Hour), scan(late, events.Scan{Visitor: "h", Token: "c1:2"}))
+			return published(t, seq, "scan", shown.Add(30*time.Minute), scan(late, events.Scan{Visitor: "h", Token: "c1:2"}))
 		}, "accepted"},
 	}
 	messages := []events.Message{record(t, 1, 1, epoch, minted(definition("c1")))}
