@@ -50,7 +50,7 @@ clients:
 	@tools/clients.sh
 
 test: setup clients ## the linters and all tests
-	@tools/need.sh cc curl zbarimg poppler clickhouse_client fuse
+	@tools/need.sh cc curl zbarimg poppler chromium clickhouse_client fuse
 	@$(MAKE) --no-print-directory lint
 	@go run ./internal/chaos --needs >&2
 	CGO_ENABLED=1 go test -race -p 2 -timeout 30m ./...

@@ -362,6 +362,8 @@ func TestBothRefuse(t *testing.T) {
 	}
 	rows = append(rows,
 		row{events.TypeScan, "variant as text", set("variant", "2")}, row{events.TypeScan, "variant 9", set("variant", 9)}, row{events.TypeScan, "answered nonsense", set("answered", "ok")},
+		row{events.TypeScan, "shown at a second", set("shown_at", "2026-01-31T08:15:01Z")}, row{events.TypeScan, "shown in another zone", set("shown_at", "2026-01-31T16:15:00+08:00")},
+		row{events.TypeScan, "shown in seconds", set("shown_at", 1769847300)}, row{events.TypeScan, "shown on no day", set("shown_at", "2026-02-31T08:15:00Z")},
 		row{events.TypeScan, "utm as text", set("utm", "x")}, row{events.TypeScan, "unknown in utm", set("utm", map[string]any{"id": "x"})},
 		row{events.TypeScan, "a long user agent", set("user_agent", strings.Repeat("x", 1025))}, row{events.TypeScan, "the old spelling", set("referer_host", "x")},
 		row{events.TypeMemberSnapshot, "no count", drop("count")}, row{events.TypeMemberSnapshot, "count below 0", set("count", -1)}, row{events.TypeMemberSnapshot, "half a person", set("count", 1.5)},

@@ -148,6 +148,9 @@ func drawData(t *rapid.T, typ string) events.Data {
 		}
 		s.Answered = string(rapid.SampledFrom(append(slices.Clone(code.Verdicts), "")).Draw(t, "answered"))
 		s.AnsweredRule = text(t, "rule")
+		if rapid.Bool().Draw(t, "live") {
+			s.ShownAt = events.FormatMinute(instant(t, "shown"))
+		}
 		s.UTM = maybe(t, "utm", &events.UTM{Source: text(t, "source"), Medium: text(t, "medium"), Campaign: text(t, "campaign"), Term: text(t, "term"), Content: text(t, "content")})
 		return s
 	case events.TypeForged:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# need.sh go node npm cc curl make certificates zbarimg poppler clickhouse_client fuse
+# need.sh go node npm cc curl make certificates zbarimg poppler chromium clickhouse_client fuse
 #
 # Checks that this machine has each of the named things. What apt can install is installed when running as root;
 # anything else that is missing is one sentence on standard error and exit status 1.
@@ -64,6 +64,8 @@ need_curl() { command -v curl >/dev/null || install curl curl; }
 # What tests look at the product with: a decoder of QR pictures and a native ClickHouse client that are not ours.
 need_zbarimg() { command -v zbarimg >/dev/null || install zbarimg zbar-tools; }
 need_poppler() { { command -v pdftoppm && command -v pdfimages && command -v pdftotext; } >/dev/null || install "poppler (the tests print sheets)" poppler-utils; }
+# And with a browser that shows the page of a screen, Chinese words and all.
+need_chromium() { command -v chromium >/dev/null || install chromium chromium fonts-noto-cjk; }
 need_clickhouse_client() { command -v clickhouse-client >/dev/null || install clickhouse-client clickhouse-client; }
 
 # The disk of the power cut tests is a FUSE file system; root mounts it without help.

@@ -59,7 +59,7 @@ func TestDocumentedLimits(t *testing.T) {
 	ofEngine["requests at a time"] = chembed.MaxHTTPRequests
 	places := map[string]any{
 		"scans": fmt.Sprintf("%d to %d, as many as the log keeps up with", g.LeastScans, g.MostScans), "events, mints": fmt.Sprintf("%d, fewer while flushes take long, one while scans are refused", gateway.BulkPlaces),
-		"other admin calls, pictures, renewal links": "8 a processor, at least 32", "streams of alerts": g.Streams, "`/healthz`, `/readyz`": "always let in", "`/metrics`": 16,
+		"other admin calls, pictures, renewal links": "8 a processor, at least 32", "streams of alerts": g.Streams, "screens with live pictures": g.Screens, "`/healthz`, `/readyz`": "always let in", "`/metrics`": 16,
 	}
 	for section, values := range map[string]map[string]any{
 		"gateway": ofGateway, "health": listener(role.HealthLimits, role.HealthLimits.Connections), "clickhouse": ofEngine, "places": places,

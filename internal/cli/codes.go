@@ -18,6 +18,7 @@ type codesCmd struct {
 	Renew  codesRenew  `cmd:"" help:"Renew a code."`
 	Revoke codesRevoke `cmd:"" help:"End a code for good."`
 	Stats  codesStats  `cmd:"" help:"Show a code's counts."`
+	Kiosk  codesKiosk  `cmd:"" help:"Make the address of a screen that shows a code: its picture changes every minute."`
 }
 
 type codesList struct {

@@ -79,6 +79,11 @@ func TestMintScanLockChangeRevoke(t *testing.T) {
 	if text := in.on(t, "scan", "NOTOKEN", "--cookie-jar", jar).ok(t); !strings.HasPrefix(text, "404 forged") {
 		t.Errorf("a forged token: %q", text)
 	}
+	kiosk := lines[object](t, in.on(t, "codes", "kiosk", id, "--device", "lobby", "--json").ok(t))[0]
+	text := in.on(t, "codes", "kiosk", id, "--device", "lobby").ok(t)
+	if url, _ := kiosk["url"].(string); kiosk["device"] != "lobby" || !strings.Contains(url, "/k/") || !strings.HasPrefix(text, url+"\n") || !strings.Contains(text, kiosk["tracking"].(string)) {
+		t.Errorf("a kiosk: %v, %q", kiosk, text)
+	}
 
 	eventually(t, "the counts arrive", func() bool {
 		stats := lines[object](t, in.on(t, "codes", "stats", id, "--json").ok(t))[0]

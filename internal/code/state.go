@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/huoma/huoma/internal/risk"
+	"github.com/huoma/huoma/internal/token"
 )
 
 // rateHits is how many of a target's last arrivals its fill rate is taken from.
@@ -112,7 +113,9 @@ type Scan struct {
 	ClassRule string  // the reason for Class
 	Visitor   string
 	Network   string
-	Picture   string // tracking code or variant: with Visitor, what a duplicate is
+	Picture   string    // tracking code or variant: with Visitor, what a duplicate is
+	Shown     time.Time // the minute that a live picture was shown in; zero: a printed one
+	Seen      time.Time // when it was scanned, for a live picture
 	Device    string
 	Province  string
 }
@@ -316,6 +319,9 @@ func (s *State) verdict(in Input, sc Scan, subject risk.Subject, at, now time.Ti
 	case StatusExpired:
 		return Expired, s.ExpiredBy
 	}
+	if Stale(sc.Shown, sc.Seen) {
+		return Expired, RuleLiveWindow
+	}
 	if b, ok := s.watch.Blocked(s.Def.Rules, subject, now); ok {
 		return Locked, b.RuleID
 	}
@@ -330,6 +336,15 @@ func (s *State) verdict(in Input, sc Scan, subject risk.Subject, at, now time.Ti
 	}
 	return Accepted, ""
 }
+
+// LiveFor is how long a live picture leads anywhere, from the begin of the minute it is shown in.
+const LiveFor = token.LiveMinutes * time.Minute
+
+// RuleLiveWindow refuses a live picture that was shown too long ago.
+const RuleLiveWindow = "live-window"
+
+// Stale reports whether a picture that was shown in the minute which begins at shown is too old at seen. A printed picture, with no minute, never is.
+func Stale(shown, seen time.Time) bool { return !shown.IsZero() && !seen.Before(shown.Add(LiveFor)) }
 
 // counted is the time that windows and rates go by.
 func (in *Input) counted(now time.Time) time.Time {

@@ -32,6 +32,12 @@ func TestVerdictWords(t *testing.T) {
 	}
 }
 
+// shownFor is a scan of a live picture so long after its minute began.
+func shownFor(d time.Duration) Input {
+	seen := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	return Input{Scan: &Scan{Visitor: "v", Shown: seen.Add(-d), Seen: seen}}
+}
+
 // TestVerdictPrecedence brings a code into several states at once and asks
 // which of them a scan hears of.
 func TestVerdictPrecedence(t *testing.T) {
@@ -57,6 +63,12 @@ func TestVerdictPrecedence(t *testing.T) {
 		{"preview before historical", nil, nil, Input{Historical: true, Scan: &Scan{Class: Preview, ClassRule: "head"}}, time.Minute, Preview, "head", -1},
 		{"historical before revoked", []func(*Definition){revoked}, nil, Input{Historical: true, Scan: &Scan{}}, time.Minute, Accepted, "historical", -1},
 		{"historical before locked", []func(*Definition){two}, lock, Input{Historical: true, Scan: &Scan{Visitor: "v"}}, time.Minute, Accepted, "historical", -1},
+		{"a live picture in time", nil, nil, shownFor(2*time.Minute - time.Millisecond), time.Minute, Accepted, "", 0},
+		{"a live picture that is too old", nil, nil, shownFor(2 * time.Minute), time.Minute, Expired, RuleLiveWindow, -1},
+		{"a live picture of a minute to come", nil, nil, shownFor(-time.Minute), time.Minute, Accepted, "", 0},
+		{"revoked before a live picture's age", []func(*Definition){revoked}, nil, shownFor(time.Hour), time.Minute, Revoked, "owner", -1},
+		{"expired before a live picture's age", []func(*Definition){hour}, nil, shownFor(time.Hour), time.Hour, Expired, ReasonValidity, -1},
+		{"a live picture's age before a lock", []func(*Definition){two}, lock, shownFor(time.Hour), time.Minute, Expired, RuleLiveWindow, -1},
 		{"revoked before expired", []func(*Definition){revoked, hour}, nil, person, time.Hour, Revoked, "owner", -1},
 		{"revoked before locked", []func(*Definition){two}, func(l *life) { lock(l); l.define(revoked) }, person, time.Minute, Revoked, "owner", -1},
 		{"expired before locked", []func(*Definition){two, validity(CountdownFixed, time.Minute, 0)}, lock, person, time.Minute, Expired, ReasonValidity, -1},

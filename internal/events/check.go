@@ -63,6 +63,9 @@ func (s *Scan) check() *Error {
 	if s.Answered != "" && !code.Verdict(s.Answered).Known() {
 		return fail(CodeInvalid, "data.answered", "is not a verdict")
 	}
+	if _, ok := parseMinute(s.ShownAt); !ok {
+		return fail(CodeInvalid, "data.shown_at", "write the minute the picture was shown in as %s", minuteForm)
+	}
 	if err := target("data.target", s.Target, false); err != nil {
 		return err
 	}

@@ -213,6 +213,7 @@ func (w *writer) scan(s *Scan) {
 	w.optText(`,"click_id":`, s.ClickID)
 	w.optText(`,"answered":`, s.Answered)
 	w.optText(`,"answered_rule":`, s.AnsweredRule)
+	w.optText(`,"shown_at":`, s.ShownAt)
 	w.closes(from)
 }
 

@@ -61,6 +61,27 @@ type Scan struct {
 	ClickID      string `json:"click_id,omitzero"`
 	Answered     string `json:"answered,omitzero"`      // the gateway's verdict
 	AnsweredRule string `json:"answered_rule,omitzero"` // and its reason
+	ShownAt      string `json:"shown_at,omitzero"`      // the minute that a live picture was shown in; empty: a printed one. See FormatMinute
+}
+
+// minuteForm is how a minute is written: RFC 3339 in UTC, with whole minutes.
+const minuteForm = "2006-01-02T15:04:00Z"
+
+// FormatMinute writes the minute that t lies in as Scan.ShownAt has it.
+func FormatMinute(t time.Time) string { return t.UTC().Format(minuteForm) }
+
+// Shown is the minute that the scan's live picture was shown in; zero for a printed one.
+func (s *Scan) Shown() time.Time {
+	at, _ := parseMinute(s.ShownAt)
+	return at
+}
+
+func parseMinute(s string) (time.Time, bool) {
+	if s == "" {
+		return time.Time{}, true
+	}
+	at, err := time.Parse(minuteForm, s)
+	return at, err == nil && FormatMinute(at) == s
 }
 
 // Member is a person joining or leaving a target's group. Visitor and OpenID are

@@ -270,6 +270,8 @@ func (p *plain) scan(e *scanEvent) {
 			bit, to = 1<<17, &s.Answered
 		case "answered_rule":
 			bit, to = 1<<18, &s.AnsweredRule
+		case "shown_at":
+			bit, to = 1<<19, &s.ShownAt
 		}
 		if to != nil {
 			*to = p.text(most)
@@ -277,7 +279,8 @@ func (p *plain) scan(e *scanEvent) {
 		p.lost = p.lost || bit == 0 || had&bit != 0
 		had |= bit
 	}
-	p.lost = p.lost || s.Answered != "" && !code.Verdict(s.Answered).Known()
+	_, minute := parseMinute(s.ShownAt)
+	p.lost = p.lost || !minute || s.Answered != "" && !code.Verdict(s.Answered).Known()
 }
 
 func (p *plain) utm(u *UTM) {

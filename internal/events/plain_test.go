@@ -30,7 +30,7 @@ func same(t *testing.T, x []byte) (taken bool) {
 func TestPlainScansAreReadPlainly(t *testing.T) {
 	full := event(TypeScan, `{"token":"T","variant":8,"tracking":"AB12CD34","visitor":"o:1","openid":"oX","user_agent":"Mozilla/5.0","network":"203.0.113.0/24",`+
 		`"country":"CN","province":"云南","city":"昆明","device_model":"Mi 5","os":"Android","app":"WeChat","referrer_host":"example.org",`+
-		`"utm":{"source":"s","medium":"m","campaign":"c","term":"t","content":"x"},"target":0,"click_id":"c1","answered":"accepted","answered_rule":"x"}`)
+		`"utm":{"source":"s","medium":"m","campaign":"c","term":"t","content":"x"},"target":0,"click_id":"c1","answered":"accepted","answered_rule":"x","shown_at":"2026-01-31T08:15:00Z"}`)
 	for name, x := range map[string]string{
 		"full": full, "empty": scan, "spaced": strings.NewReplacer(",", " ,\n", ":{", ": {").Replace(scan),
 		"more of the envelope": strings.Replace(scan, `"data"`, `"datacontenttype":"application/json","tenant":"t1","historical":true,"data"`, 1),
@@ -55,6 +55,7 @@ func TestPlainReaderGivesUp(t *testing.T) {
 		event(TypeScan, `{"visitor":"a\u0062"}`), event(TypeScan, `{"visitor":"`+strings.Repeat("v", MaxName+1)+`"}`), event(TypeScan, `{"answered":"maybe"}`),
 		event(TypeScan, `{"visitor":"a",}`), event(TypeScan, `{,"visitor":"a"}`), event(TypeScan, `{"utm":{"source":"a","source":"b"}}`), event(TypeScan, "{\"visitor\":\"a\x7f\"}"),
 		event(TypeScan, "{\"visitor\":\"a\xff\"}"), event(TypeMemberJoined, `{"target":0}`),
+		event(TypeScan, `{"shown_at":"2026-01-31T08:15:30Z"}`), event(TypeScan, `{"shown_at":"2026-02-31T08:15:00Z"}`), event(TypeScan, `{"shown_at":"2026-01-31T08:15:00+00:00"}`),
 	} {
 		if parsePlain([]byte(x)) != nil {
 			t.Errorf("taken: %s", x)

@@ -21,12 +21,13 @@ import (
 //	scan            as many places as the log keeps up with, see flushed
 //	events, mint    few, and they give way to scans; their bodies count too
 //	stream          as many as streams may be open
+//	live            as many as screens may be
 //	ops, none       always let in
 //	all the others  a few a processor
 //
 // docs/adr/0016-admission.md has the reasons.
 type admission struct {
-	scans, bulk, others, streams *pool
+	scans, bulk, others, streams, screens *pool
 
 	target time.Duration // for a flush
 	least  int64         // places for scans
@@ -61,6 +62,7 @@ func newAdmission(l Limits) *admission {
 		bulk:    newPool(BulkPlaces, 4*BulkPlaces, bulkPatience),
 		others:  newPool(max(8*cpus, 32), 256, bulkPatience),
 		streams: newPool(int64(l.Streams), 0, 0),
+		screens: newPool(int64(l.Screens), 0, 0),
 		target:  l.FlushTarget, least: least, most: int64(l.MostScans), bodyRoom: l.Bodies,
 	}
 }
@@ -74,6 +76,8 @@ func (a *admission) of(class string) *pool {
 		return a.bulk
 	case "stream":
 		return a.streams
+	case "live":
+		return a.screens
 	case "ops", "none":
 		return nil
 	}
@@ -323,7 +327,7 @@ func (g *Gateway) enter(rec *recorder, r *http.Request, row route) error {
 	if !p.enter(r.Context()) {
 		return errOverloaded
 	}
-	rec.place, rec.keep = p, row.class == "stream"
+	rec.place, rec.keep = p, row.class == "stream" || row.class == "live"
 	if r.ContentLength == 0 {
 		return nil
 	}

@@ -130,7 +130,7 @@ func (g *Gateway) fit(ctx context.Context, e *events.Event, now time.Time) error
 	}
 	switch d := e.Data.(type) {
 	case *events.Scan:
-		err = g.fitScan(d, id)
+		err = g.fitScan(d, id, now)
 	case *events.Member:
 		g.hide(&d.Visitor, &d.OpenID)
 		err = g.fitTarget(ctx, def, *d.Target)
@@ -173,12 +173,12 @@ func (g *Gateway) hide(visitor, openID *string) {
 // fitScan hashes who scanned, cuts an address to its network, and puts what a
 // token says in the token's place. What the gateway answered is the gateway's
 // word alone, so a producer's is left out.
-func (g *Gateway) fitScan(s *events.Scan, id token.CodeID) error {
+func (g *Gateway) fitScan(s *events.Scan, id token.CodeID, now time.Time) error {
 	s.Answered, s.AnsweredRule = "", ""
 	g.hide(&s.Visitor, &s.OpenID)
 	s.Network = visit.CutNetwork(s.Network)
 	if s.Token != "" {
-		p, err := g.openToken(strings.ToUpper(s.Token))
+		p, err := g.openToken(strings.ToUpper(s.Token), now)
 		switch {
 		case errors.Is(err, token.ErrForged):
 			return bad(events.CodeInvalid, "data.token", "the token is not one of ours")
@@ -187,7 +187,7 @@ func (g *Gateway) fitScan(s *events.Scan, id token.CodeID) error {
 		case p.Code != id:
 			return bad(events.CodeInvalid, "data.token", "the token is another code's than the subject says")
 		}
-		s.Token, s.Variant, s.Tracking = "", p.Variant, g.keyring().Tracking(p)
+		s.Token, s.Variant, s.Tracking, s.ShownAt = "", p.Variant, p.Tracking, shownAt(p)
 	}
 	return nil
 }

@@ -59,10 +59,12 @@ type Gateway struct {
 	atOnce  int                // definitions the log is told of at once
 	stop    context.CancelFunc // ends Run
 	stopped context.Context
-	running atomic.Bool
-	done    chan struct{} // closed when Run has ended
-	errMu   sync.Mutex
-	errs    []error
+
+	screensEnd context.Context // done when screens are to come back to another gateway
+	running    atomic.Bool
+	done       chan struct{} // closed when Run has ended
+	errMu      sync.Mutex
+	errs       []error
 }
 
 // New binds the listener and makes a Gateway that serves once Run is called.
@@ -114,6 +116,9 @@ func New(o Options) (*Gateway, error) {
 	g.handler = g.router()
 	g.server = g.listener.Server(g.handler, o.Log)
 	g.server.RegisterOnShutdown(g.alerts.close)
+	var endScreens context.CancelFunc
+	g.screensEnd, endScreens = context.WithCancel(context.Background())
+	g.server.RegisterOnShutdown(endScreens)
 	return g, nil
 }
 

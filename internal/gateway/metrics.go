@@ -39,7 +39,8 @@ type metrics struct {
 // What the checks of a scan are counted by, beside reasons and verdicts.
 const (
 	genuine     token.Reason = "genuine"
-	unknownCode code.Verdict = "unknown" // the code is not known here
+	reasonLive  token.Reason = code.RuleLiveWindow // genuine, and shown too long ago
+	unknownCode code.Verdict = "unknown"           // the code is not known here
 )
 
 var (
@@ -89,7 +90,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 	states := checks("state", "Scans of genuine pictures, by what the server's state said of the code.")
 	behaviours := checks("behaviour", "Scans of genuine pictures, by what was said of who scans.")
 	m.picture, m.state, m.behaviour = make(map[token.Reason]prometheus.Counter), make(map[code.Verdict]prometheus.Counter), make(map[code.Verdict]prometheus.Counter)
-	for _, r := range append([]token.Reason{genuine}, token.Reasons...) {
+	for _, r := range append([]token.Reason{genuine, reasonLive}, token.Reasons...) {
 		m.picture[r] = pictures.WithLabelValues(string(r))
 	}
 	for v, label := range stateLabels {
@@ -129,7 +130,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) (*metrics, error) {
 		gauge("connections", "Connections open.", func() float64 { n, _, _ := g.listener.Counts(); return float64(n) }),
 		counted("connections_evicted_total", "Connections in no request that were closed for newer ones.", func() float64 { _, n, _ := g.listener.Counts(); return float64(n) }, nil),
 		counted("connections_refused_total", "Connections for which there was no place.", func() float64 { _, _, n := g.listener.Counts(); return float64(n) }, nil),
-		overload("scan", g.admission.scans), overload("bulk", g.admission.bulk), overload("other", g.admission.others), overload("stream", g.admission.streams),
+		overload("scan", g.admission.scans), overload("bulk", g.admission.bulk), overload("other", g.admission.others), overload("stream", g.admission.streams), overload("live", g.admission.screens),
 		gauge("mirror_codes", "Codes held in memory.", func() float64 { return float64(g.mirror.size.Load()) }),
 		gauge("ready", "1 when caught up with the log and able to store or spool.", func() float64 {
 			if g.ready() == nil {

@@ -314,7 +314,8 @@ type verdict struct {
 	target  code.Target // when led somewhere
 	until   time.Time   // locked: when the lock ends
 	def     *code.Definition
-	unheard bool // no scan worker has said anything of the code yet
+	unheard bool      // no scan worker has said anything of the code yet
+	shown   time.Time // the minute of a live picture that was refused for its age; else zero
 
 	state     code.Verdict // Accepted, Revoked, Expired, Locked, Capped or Full
 	behaviour code.Verdict // Accepted, Preview, Bot or Duplicate

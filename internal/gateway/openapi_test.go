@@ -318,6 +318,46 @@ func TestOpenAPIIsWhatTheProgramDoes(t *testing.T) {
 		call("GET", pattern, "/v1/codes/"+id+suffix+"?odd=1", "").want(t, 400)
 		call("GET", pattern, "/v1/codes/"+nothing+suffix, "").want(t, 404)
 	}
+	for _, row := range [][3]string{{id, `{"device":"lobby"}`, "201"}, {id, `{"device":"a b"}`, "400"}, {nothing, `{}`, "404"}} {
+		if got := call("POST", "/v1/codes/{id}/kiosks", "/v1/codes/"+row[0]+"/kiosks", row[1]); fmt.Sprint(got.status) != row[2] {
+			t.Errorf("a kiosk of %s, %s: %d", row[0], row[1], got.status)
+		}
+	}
+	gone := h.mint(`"targets":[{"url":"https://example.com/a"}]`)["id"].(string)
+	kiosk := strings.TrimPrefix(h.admin("POST", "/v1/codes/"+gone+"/kiosks", `{}`).want(t, 201).json(t)["url"].(string), h.url)
+	call("GET", "/k/{signed}", kiosk, "").want(t, 200)
+	for pattern, p := range map[string]string{"/v1/codes/{id}/live": "/v1/codes/" + gone + "/live", "/k/{signed}/live": kiosk + "/live"} {
+		next, leave := h.stream(p, bearer)
+		e := next()
+		if e == nil {
+			t.Fatalf("%s sends nothing", p)
+		}
+		v, err := json.Marshal(e.data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(v))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.validate(pattern+" picture", "/components/schemas/LivePicture", doc)
+		leave()
+		a.seen["GET "+pattern+" 200"] = true
+		call("GET", pattern, p+"?odd=1", "").want(t, 400)
+	}
+	call("GET", "/v1/codes/{id}/live", "/v1/codes/"+nothing+"/live", "").want(t, 404)
+	closing, leave := h.stream(kiosk + "/live")
+	closing()
+	h.admin("DELETE", "/v1/codes/"+gone, "").want(t, 200)
+	leave()
+	call("GET", "/v1/codes/{id}/live", "/v1/codes/"+gone+"/live", "").want(t, 410)
+	call("POST", "/v1/codes/{id}/kiosks", "/v1/codes/"+gone+"/kiosks", `{}`).want(t, 409)
+	call("POST", "/v1/codes/{id}/kiosks", "/v1/codes/"+gone+"/kiosks", big).want(t, 413)
+	call("POST", "/v1/codes/{id}/kiosks", "/v1/codes/"+gone+"/kiosks", `{}`, text).want(t, 415)
+	for _, suffix := range []string{"", "/live"} {
+		call("GET", "/k/{signed}"+suffix, kiosk+suffix, "", "Accept: application/json").want(t, 410)
+		call("GET", "/k/{signed}"+suffix, "/k/x"+suffix, "", "Accept: application/json").want(t, 404)
+	}
 	stale := `If-Match: "99"`
 	for _, row := range [][2]string{{"PATCH", ""}, {"POST", "/renew"}, {"DELETE", ""}} {
 		pattern := "/v1/codes/{id}" + row[1]

@@ -119,6 +119,7 @@ type Limits struct {
 	LeastScans   int           // scans let in at a time, however long a flush takes
 	MostScans    int           // and however short
 	Streams      int           // open streams of alerts
+	Screens      int           // open streams of live pictures
 	Listener     listen.Limits // connections, timeouts and sizes of headers
 	Drain        time.Duration // how long requests in flight may take at the end
 	Alerts       int           // alerts kept for GET /v1/alerts
@@ -163,6 +164,7 @@ func (l Limits) withDefaults() Limits {
 	def(&l.LeastScans, 32)
 	def(&l.MostScans, 4_000) // the rest of QueuedEvents is for what producers publish
 	def(&l.Streams, 256)
+	def(&l.Screens, 1024)
 	span(&l.Store, 5*time.Second)
 	span(&l.Direct, time.Second)
 	span(&l.Lookup, time.Second)

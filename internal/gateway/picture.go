@@ -12,7 +12,6 @@ import (
 	"github.com/huoma/huoma/internal/events"
 	"github.com/huoma/huoma/internal/qr"
 	"github.com/huoma/huoma/internal/qr/watermark"
-	"github.com/huoma/huoma/internal/token"
 )
 
 // picturePNG answers GET /v1/codes/{id}/qr.png.
@@ -143,21 +142,11 @@ func notDrawable(err error) error {
 // pictureOptions are the request's, else the variant's, else the code's, else the profile's.
 func (g *Gateway) pictureOptions(k known, q url.Values) (o qr.Options, err error) {
 	def := k.def
-	first := 1
-	if len(def.Variants) > 0 {
-		first = def.Variants[0].N
-		for _, v := range def.Variants {
-			first = min(first, v.N)
-		}
-	}
-	n, err := queryInt(q, "variant", 1, token.Variants, first)
+	n, err := variantOf(def, q)
 	if err != nil {
 		return o, err
 	}
-	variant, ok := def.Variant(n)
-	if !ok && (n != 1 || len(def.Variants) > 0) {
-		return o, invalid(events.CodeInvalid, "variant", "the code has no variant %d", n)
-	}
+	variant, _ := def.Variant(n)
 	if o, err = styled(def.Style, variant); err != nil {
 		return o, err
 	}

@@ -75,14 +75,15 @@ type variantRequest struct {
 type policy struct {
 	private    bool      // lead into private networks
 	registered []string  // domains, for profiles that ask for it
-	specimen   string    // what the pictures' scan URLs look like
+	scans      string    // what scan URLs begin with, as pictures carry them
+	free       []string  // profiles whose symbols may grow
 	drawable   *drawable // styles that were tried
 }
 
 func (g *Gateway) policy() policy {
 	return policy{
 		private: g.opts.AllowPrivateTargets, registered: g.opts.RegisteredDomains,
-		specimen: printed(g.publicURL + "/s/" + specimenToken), drawable: &g.drawable,
+		scans: printed(g.publicURL + scanPath), free: g.opts.QRFree, drawable: &g.drawable,
 	}
 }
 

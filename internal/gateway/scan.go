@@ -30,7 +30,8 @@ const (
 // scan answers GET /s/{token}, once its event is stored durably.
 func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 	w.Header()["Cache-Control"] = noStore
-	picture, err := g.openToken(r.PathValue("token"))
+	now := g.now().UTC().Truncate(time.Millisecond)
+	picture, err := g.openToken(r.PathValue("token"), now)
 	if err != nil {
 		g.metrics.picture[token.ReasonOf(err)].Inc()
 		g.metrics.scans[code.Forged].Inc()
@@ -38,8 +39,13 @@ func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 		setVerdict(w.Header(), "", code.Forged, "token")
 		return g.refuse(w, r, problem(http.StatusNotFound, "forged", "scan the printed code again: this address is not one of ours"))
 	}
-	g.metrics.picture[genuine].Inc()
-	s := g.scanOf(r, picture)
+	stale := code.Stale(picture.Shown, now)
+	if stale {
+		g.metrics.picture[reasonLive].Inc()
+	} else {
+		g.metrics.picture[genuine].Inc()
+	}
+	s := g.scanOf(r, picture, now)
 	a, ok := g.mirror.decide(picture.Code, s.class, s.classRule, risk.Subject{Visitor: s.data.Visitor, Network: s.data.Network}, s.data.Tracking, s.at)
 	if !ok {
 		if _, found, err := g.find(r.Context(), picture.Code); err != nil {
@@ -56,6 +62,9 @@ func (g *Gateway) scan(w http.ResponseWriter, r *http.Request) error {
 		if err := g.tellFirst(r.Context(), picture.Code); err != nil {
 			return g.refuse(w, r, g.asProblem(err, route{pattern: "/s/{token}"}))
 		}
+	}
+	if stale {
+		a = a.stale(picture.Shown)
 	}
 	partition := events.Partition(s.code, g.opts.Partitions)
 	capped := a.verdict == code.Accepted && a.def.MaxScans > 0
@@ -101,8 +110,7 @@ type scanned struct {
 
 // scanOf reads from the request what its event will say. Nothing in it names
 // a person: the visitor is a keyed hash, the address is cut to its network.
-func (g *Gateway) scanOf(r *http.Request, p token.Picture) *scanned {
-	now := g.now().UTC().Truncate(time.Millisecond)
+func (g *Gateway) scanOf(r *http.Request, p token.Reading, now time.Time) *scanned {
 	agent := r.UserAgent()
 	class := visit.Classify(visit.Request{Method: r.Method, UserAgent: agent, Header: r.Header})
 	device := visit.Device(agent)
@@ -120,7 +128,7 @@ func (g *Gateway) scanOf(r *http.Request, p token.Picture) *scanned {
 		}
 	}
 	s.data = events.Scan{
-		Variant: p.Variant, Tracking: g.keyring().Tracking(p), Visitor: g.visitors.FromCookie(value), UserAgent: clean(agent, events.MaxText),
+		Variant: p.Variant, Tracking: p.Tracking, ShownAt: shownAt(p), Visitor: g.visitors.FromCookie(value), UserAgent: clean(agent, events.MaxText),
 		Network: g.network(r), DeviceModel: device.Model, OS: device.OS, App: device.App,
 		RefererHost: visit.RefererHost(r.Referer()), ClickID: s.id,
 	}
@@ -270,6 +278,9 @@ func (g *Gateway) answerScan(w http.ResponseWriter, r *http.Request, a verdict, 
 	case code.Full:
 		return g.refuse(w, r, problem(http.StatusConflict, "full", "ask whoever gave you the code for another one"))
 	case code.Expired, code.Revoked, code.Capped:
+		if !a.shown.IsZero() {
+			return g.refuseStale(w, r, a.shown, s.at)
+		}
 		return g.refuse(w, r, problem(http.StatusGone, string(a.verdict), "ask whoever gave you the code for a new one"))
 	}
 	return errors.New("a scan has the verdict " + string(a.verdict) + ", which has no answer")

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/huoma/huoma/internal/code"
 	"github.com/huoma/huoma/internal/token"
@@ -123,7 +124,7 @@ func (g *Gateway) UseKeyring(k *token.Keyring) {
 // keyring is the ring in force.
 func (g *Gateway) keyring() *token.Keyring { return g.ring.Load() }
 
-// openToken returns the picture of any token of ours.
-func (g *Gateway) openToken(text string) (token.Picture, error) {
-	return g.keyring().OpenWith(text, g.mirror.shorts.resolve)
+// openToken reads any token of ours, a live one that is too old too.
+func (g *Gateway) openToken(text string, now time.Time) (token.Reading, error) {
+	return g.keyring().Read(text, now, g.mirror.shorts.resolve)
 }

@@ -104,15 +104,15 @@ func (p policy) checkStyle(def *code.Definition, profile code.Profile) error {
 	for i, v := range variants {
 		v.N, v.Name = 0, ""
 		key := drawableKey{profile.Name, def.Style, v}
+		key.style.Watermark = nil
 		if p.drawable.has(key) {
 			continue
 		}
 		o, err := styled(def.Style, v)
 		if err == nil {
-			o.Content, o.Version, o.Level, o.Tracking = p.specimen, profile.QRVersion, qr.Level(profile.QRLevel), "AAAAAAAA"
-			if o.Content == "" {
-				o.Content = "HTTPS://HUOMA/S/" + specimenToken
-			}
+			version, level := SymbolOf(profile.Name, p.free)
+			o.Content, o.Tracking = firstOf(p.scans, "HTTPS://HUOMA/S/")+strings.Repeat("A", profile.Token.Length()), "AAAAAAAA"
+			o.Version, o.Forced, o.Level = version, version > 0, qr.Level(level)
 			_, err = qr.Encode(o)
 		}
 		if qe, ok := errors.AsType[*qr.Error](err); ok {

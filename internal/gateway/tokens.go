@@ -22,8 +22,10 @@ type tokensAnswer struct {
 
 // openedToken is whose picture a token is. Without a code it is not one of ours.
 type openedToken struct {
-	Code    string `json:"code,omitzero"`
-	Variant int    `json:"variant,omitzero"`
+	Code     string `json:"code,omitzero"`
+	Variant  int    `json:"variant,omitzero"`
+	Tracking string `json:"tracking,omitzero"`
+	ShownAt  string `json:"shown_at,omitzero"` // of a live picture
 }
 
 // openTokens answers POST /v1/tokens: which codes tokens belong to, in their order. It is for those who have scans to tell that did not
@@ -44,8 +46,9 @@ func (g *Gateway) openTokens(w http.ResponseWriter, r *http.Request) error {
 		return invalid(events.CodeTooMany, "tokens", "there are %d tokens; at most %d are looked at at once", len(q.Tokens), maxTokens)
 	}
 	out := tokensAnswer{Tokens: make([]openedToken, len(q.Tokens))}
+	now := g.now()
 	for i, text := range q.Tokens {
-		p, err := g.openToken(strings.ToUpper(text))
+		p, err := g.openToken(strings.ToUpper(text), now)
 		if errors.Is(err, token.ErrForged) {
 			continue
 		}
@@ -57,7 +60,7 @@ func (g *Gateway) openTokens(w http.ResponseWriter, r *http.Request) error {
 			return g.unavailable(err)
 		}
 		if def != nil {
-			out.Tokens[i] = openedToken{p.Code.String(), p.Variant}
+			out.Tokens[i] = openedToken{p.Code.String(), p.Variant, p.Tracking, shownAt(p)}
 		}
 	}
 	return writeJSON(w, http.StatusOK, out)

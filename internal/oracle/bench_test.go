@@ -15,7 +15,7 @@ import (
 
 var nobody = oracle.Who{
 	Visitor: func(id string) string { return id }, Class: func(string) (string, string) { return "", "" }, Network: func(s string) string { return s },
-	Picture: func(string, string, time.Time) (string, int, string, bool) { return "", 0, "", false }, Device: func(string) (string, string, string) { return "", "", "" },
+	Picture: func(string, string, time.Time) (oracle.Picture, bool) { return oracle.Picture{}, false }, Device: func(string) (string, string, string) { return "", "", "" },
 }
 
 // How many events a second the oracle decides: records of 64 scans, as a busy gateway writes them, of 1 000 codes and 50 000 visitors.

@@ -24,6 +24,8 @@ const (
 	byRenewal    = "renewal-overdue" // likewise
 	fromMembers  = "members"         // what a fill is counted from
 	fromScans    = "scans"           // likewise
+	liveFor      = 2 * time.Minute   // a live picture leads somewhere for so long, from the begin of its minute
+	byLive       = "live-window"     // why an older one does not
 	mostCauses   = 100               // events named as a cause: the newest
 )
 
@@ -76,6 +78,7 @@ type first struct {
 type scan struct {
 	id               string
 	at               time.Time // its own time
+	stale            bool      // of a live picture that was shown too long before
 	historical       bool
 	class, classRule string
 	visitor, network string
@@ -270,6 +273,9 @@ func (l *life) judge(s scan, w, now time.Time) (verdict, rule string) {
 	}
 	if l.state == expired {
 		return expired, l.cause
+	}
+	if s.stale {
+		return expired, byLive
 	}
 	if id, ok := l.watch.locked(l.def.rules, s, now); ok {
 		return locked, id

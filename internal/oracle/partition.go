@@ -33,9 +33,17 @@ type Who struct {
 	Network func(text string) string
 	// Picture opens the token of a printed picture that was said, at a time, to be of a code, with the keys that opened then. ok is
 	// false for one that is not ours.
-	Picture func(token, of string, at time.Time) (code string, variant int, tracking string, ok bool)
+	Picture func(token, of string, at time.Time) (p Picture, ok bool)
 	// Device is the model, system and app that a user agent names.
 	Device func(userAgent string) (model, os, app string)
+}
+
+// Picture is what a token says. Shown is the minute in which a screen showed a live picture, zero for a printed one.
+type Picture struct {
+	Code     string
+	Variant  int
+	Tracking string
+	Shown    time.Time
 }
 
 // Partition is what one partition of a log has led to so far. It is not safe for concurrent use.
@@ -299,11 +307,14 @@ func (r *Reading) event(raw []byte) Outcome {
 		if r.kind != events.KindGateway {
 			d.Answered, d.AnsweredRule = "", "" // the answer is a gateway's to tell
 			if d.Token != "" {
-				id, variant, tracking, ok := r.p.who.Picture(d.Token, e.Subject, r.m.At)
-				if !ok || id != e.Subject {
+				p, ok := r.p.who.Picture(d.Token, e.Subject, r.m.At)
+				if !ok || p.Code != e.Subject {
 					return r.dead(raw, events.CodeInvalid)
 				}
-				d.Variant, d.Tracking = variant, tracking
+				d.Variant, d.Tracking, d.ShownAt = p.Variant, p.Tracking, ""
+				if !p.Shown.IsZero() {
+					d.ShownAt = p.Shown.Format("2006-01-02T15:04") + ":00Z"
+				}
 			}
 		}
 		// A gateway's own scans are repeated with their record or not at all.
@@ -430,6 +441,13 @@ func (r *Reading) readScan(e *events.Event, d *events.Scan) scan {
 	d.Token = ""
 	d.Network = r.p.who.Network(d.Network)
 	s := scan{id: e.ID, at: e.Time, historical: e.Historical, visitor: d.Visitor, network: d.Network, picture: d.Tracking, province: d.Province}
+	if shown := d.Shown(); !shown.IsZero() {
+		read := r.counts() // when it was scanned: the gateway that answered it knows, of others the log does
+		if d.Answered != "" {
+			read = e.Time
+		}
+		s.stale = read.Sub(shown) >= liveFor
+	}
 	if s.picture == "" {
 		s.picture = strconv.Itoa(d.Variant)
 	}

@@ -47,7 +47,7 @@ func identity(keys ring) scanning.Identity {
 			if err != nil {
 				return scanning.Picture{}, string(token.ReasonOf(err))
 			}
-			return scanning.Picture{Code: p.Code.String(), Variant: p.Variant, Tracking: k.Tracking(p)}, ""
+			return scanning.Picture{Code: p.Code.String(), Variant: p.Variant, Tracking: p.Tracking, Shown: p.Shown}, ""
 		},
 		Device: func(userAgent string) (model, os, app string) {
 			d := visit.Device(userAgent)
@@ -57,10 +57,10 @@ func identity(keys ring) scanning.Identity {
 }
 
 // picture opens a producer's token of a code, with the keys of a time.
-func picture(k *token.Keyring, text, of string, at time.Time) (token.Picture, error) {
+func picture(k *token.Keyring, text, of string, at time.Time) (token.Reading, error) {
 	id, err := token.ParseCodeID(of)
 	if err != nil { // of no code of ours, so that a short id is nobody's
 		id = 0
 	}
-	return k.OpenFor(strings.ToUpper(text), id, at)
+	return k.ReadFor(strings.ToUpper(text), id, at)
 }

@@ -58,7 +58,8 @@ func TestWorkerAndOracleOpenTheSame(t *testing.T) {
 			for _, at := range []time.Time{start, gone.Add(-1), gone, gone.AddDate(1, 0, 0)} {
 				for _, of := range []string{id.String(), other.String(), "no-code-of-ours"} {
 					got, refused := worker.Picture(text, of, at)
-					code, variant, tracking, ok := oracle.Picture(text, of, at)
+					second, ok := oracle.Picture(text, of, at)
+					code, variant, tracking := second.Code, second.Variant, second.Tracking
 					if got.Code != code || got.Variant != variant || got.Tracking != tracking || (refused == "") != ok {
 						t.Errorf("%s of key %d for %s at %s: the worker reads %+v (%s), the oracle %s, %d, %s, %v", f, key, of, at, got, refused, code, variant, tracking, ok)
 					}

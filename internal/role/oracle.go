@@ -23,12 +23,12 @@ func Oracle(k *token.Keyring) oracle.Who {
 			return "", ""
 		},
 		Network: visit.CutNetwork,
-		Picture: func(text, of string, at time.Time) (code string, variant int, tracking string, ok bool) {
+		Picture: func(text, of string, at time.Time) (oracle.Picture, bool) {
 			p, err := picture(k, text, of, at)
 			if err != nil {
-				return "", 0, "", false
+				return oracle.Picture{}, false
 			}
-			return p.Code.String(), p.Variant, k.Tracking(p), true
+			return oracle.Picture{Code: p.Code.String(), Variant: p.Variant, Tracking: p.Tracking, Shown: p.Shown}, true
 		},
 		Device: func(userAgent string) (model, os, app string) {
 			d := visit.Device(userAgent)

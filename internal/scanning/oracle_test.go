@@ -148,9 +148,9 @@ func asOracle(who Identity) oracle.Who {
 			verdict, rule := who.Classify(ua)
 			return string(verdict), rule
 		},
-		Picture: func(token, of string, at time.Time) (string, int, string, bool) {
+		Picture: func(token, of string, at time.Time) (oracle.Picture, bool) {
 			p, refused := who.Picture(token, of, at)
-			return p.Code, p.Variant, p.Tracking, refused == ""
+			return oracle.Picture(p), refused == ""
 		},
 	}
 }
@@ -568,7 +568,10 @@ func (h *history) event() *events.Event {
 			s.AnsweredRule = "declared"
 		}
 		if h.rarely("token", 8) {
-			s.Token = pick(h, "token", id+":2", id+":2", id+":2!", "short:3", "short:3!", theirs[0]+":1", "forged")
+			s.Token = pick(h, "token", id+":2", id+":2", id+":2!", id+":2@0", id+":2@1", id+":2@2", "short:3", "short:3!", theirs[0]+":1", "forged")
+		}
+		if h.rarely("live", 4) {
+			s.ShownAt = events.FormatMinute(pick(h, "scanned", e.Time, h.now).Add(-pick(h, "shown", 0, time.Minute, time.Minute, 2*time.Minute-time.Nanosecond, 2*time.Minute, 3*time.Minute, -time.Minute)))
 		}
 		if h.rarely("led", 4) {
 			s.Target = target(n)

@@ -65,6 +65,7 @@ type Picture struct {
 	Code     string
 	Variant  int
 	Tracking string
+	Shown    time.Time // the minute that a live picture was shown in; zero: a printed one
 }
 
 // Identity hides who a producer's scan came from and says what it was.

@@ -347,7 +347,10 @@ func (t *Transform) open(scan *events.Scan, id string, at time.Time) (detail str
 	case p.Code != id:
 		return "data.token: the token is another code's than the subject says"
 	}
-	scan.Token, scan.Variant, scan.Tracking = "", p.Variant, p.Tracking
+	scan.Token, scan.Variant, scan.Tracking, scan.ShownAt = "", p.Variant, p.Tracking, ""
+	if !p.Shown.IsZero() {
+		scan.ShownAt = events.FormatMinute(p.Shown)
+	}
 	return ""
 }
 
@@ -358,6 +361,15 @@ func (t *Transform) scan(b *builder, m events.Message, idx int, e *events.Event,
 	in := code.Scan{
 		Visitor: scan.Visitor, Network: scan.Network, Picture: cmp.Or(scan.Tracking, strconv.Itoa(scan.Variant)),
 		Device: scan.DeviceModel, Province: scan.Province,
+	}
+	if in.Shown = scan.Shown(); !in.Shown.IsZero() {
+		in.Seen = e.Time // a gateway's own, which it refused by
+		if scan.Answered == "" {
+			in.Seen = m.At
+			if !m.Spooled.IsZero() {
+				in.Seen = m.Spooled
+			}
+		}
 	}
 	switch v := code.Verdict(scan.Answered); {
 	case v == code.Preview || v == code.Bot:

@@ -38,9 +38,14 @@ func testIdentity() Identity {
 			return s
 		},
 		Device: func(string) (string, string, string) { return "phone", "os", "app" },
-		// "c1:2" is variant 2 of c1, "short:2" of any code; "c1:2!" is made with a key that is retired 20 s after the epoch.
+		// "c1:2" is variant 2 of c1, "c1:2@1" a live picture of the minute before, "short:2" of any code; "c1:2!" is made with a key that is retired 20 s after the epoch.
 		Picture: func(token, of string, at time.Time) (Picture, string) {
 			token, old := strings.CutSuffix(token, "!")
+			token, ago, live := strings.Cut(token, "@")
+			var shown time.Time
+			if minutes, err := strconv.Atoi(ago); live && err == nil {
+				shown = at.Truncate(time.Minute).Add(-time.Duration(minutes) * time.Minute)
+			}
 			id, variant, ok := strings.Cut(token, ":")
 			n, err := strconv.Atoi(variant)
 			switch {
@@ -51,7 +56,7 @@ func testIdentity() Identity {
 			case id == "short":
 				id = of
 			}
-			return Picture{Code: id, Variant: n, Tracking: "TRACKED"}, ""
+			return Picture{Code: id, Variant: n, Tracking: "TRACKED", Shown: shown}, ""
 		},
 	}
 }

@@ -39,6 +39,7 @@ type ring struct {
 	sealing  *masterKey
 	at       time.Time // byID and sealing are of this time
 	tracking mac       // under a subkey, see Tracking
+	devices  mac       // under another, see Device and LiveTracking
 }
 
 type masterKey struct {
@@ -51,6 +52,7 @@ type masterKey struct {
 	sealer *sealer
 	sm     *smSealer
 	short  *shortener
+	live   *liveDeriver
 }
 
 func newMasterKey(id int, secret []byte, created, seals, retired time.Time) (m *masterKey, err error) {
@@ -58,6 +60,9 @@ func newMasterKey(id int, secret []byte, created, seals, retired time.Time) (m *
 	if m.sealer, err = newSealer(id, secret); err == nil {
 		if m.sm, err = newSMSealer(id, secret); err == nil {
 			m.short, err = newShortener(id, secret)
+		}
+		if err == nil {
+			m.live, err = newLiveDeriver(secret)
 		}
 	}
 	if err != nil {
@@ -73,6 +78,7 @@ func newRing(version int, root []byte, keys []*masterKey) *Keyring {
 	r := &ring{version: version, root: root, keys: keys}
 	k := &Keyring{get: func() *ring { return r }}
 	r.tracking = newMAC(k.Purpose("tracking"))
+	r.devices = newMAC(k.Purpose("live-device"))
 	return k.At(forever)
 }
 

@@ -11,6 +11,7 @@
 //	1  FormatAES    34 characters  sealed: AES-256, HMAC-SHA256          aes.go
 //	2  FormatSM     47 characters  sealed: SM4, HMAC-SM3                 sm.go
 //	3  FormatShort  13 characters  an id that only the server resolves   short.go
+//	4  live         34 characters  sealed, for a screen and a minute     live.go
 //	5  FormatScene  17 to 26       such an id, variant and print number  short.go
 //
 // All are deterministic: the same picture under the same key is the same token, so a picture drawn twice is the
@@ -42,7 +43,7 @@ const (
 // A Format is the version in front of a token, 3 bits.
 type Format uint8
 
-// The formats of printed pictures. Version 4 is taken by live pictures.
+// The formats of printed pictures. Version 4 is that of live ones: see [Keyring.SealLive].
 const (
 	FormatAES   Format = 1 // sealed with AES-256 and HMAC-SHA256
 	FormatSM    Format = 2 // sealed with SM4 and HMAC-SM3

@@ -1,5 +1,7 @@
 package token
 
+import "crypto/sha256"
+
 // TrackingLength is the number of characters of a tracking code.
 const TrackingLength = 8
 
@@ -16,7 +18,11 @@ func (k *Keyring) Tracking(p Picture) string {
 	if err != nil {
 		return ""
 	}
-	sum := k.get().tracking(string(payload[:]), "")
+	return trackingText(k.get().tracking(string(payload[:]), ""))
+}
+
+// trackingText is the first 40 bits of sum as text.
+func trackingText(sum [sha256.Size]byte) string {
 	var v uint64
 	for _, b := range sum[:5] {
 		v = v<<8 | uint64(b)

@@ -30,7 +30,7 @@ func documents(t *testing.T) []string {
 	if err != nil || len(records) == 0 {
 		t.Fatalf("no decision records: %v", err)
 	}
-	names := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/benchmark.md", "docs/chaos.md", "docs/configuration.md", "docs/durability.md", "docs/import.md", "docs/keys.md", "docs/limits.md", "docs/pictures.md", "docs/production.md", "docs/broker-away.md", "docs/bulk.md", "docs/verify.md", "docs/watermark.md"}
+	names := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/benchmark.md", "docs/chaos.md", "docs/configuration.md", "docs/durability.md", "docs/import.md", "docs/keys.md", "docs/limits.md", "docs/live.md", "docs/pictures.md", "docs/production.md", "docs/broker-away.md", "docs/bulk.md", "docs/verify.md", "docs/watermark.md"}
 	for _, r := range records {
 		names = append(names, "docs/adr/"+filepath.Base(r))
 	}

@@ -2,12 +2,25 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"net/http"
 	"net/url"
 	"strconv"
 )
 
 // pageSize is how many codes one request lists.
 const pageSize = 200
+
+// Kiosk makes the address of a screen that shows a code. Variant 0 is the code's first.
+func (c *Client) Kiosk(ctx context.Context, id, device string, variant int) (json.RawMessage, error) {
+	var raw json.RawMessage
+	in := struct {
+		Device  string `json:"device"`
+		Variant int    `json:"variant,omitempty"`
+	}{device, variant}
+	_, err := c.JSON(ctx, http.MethodPost, "/v1/codes/"+url.PathEscape(id)+"/kiosks", nil, in, &raw)
+	return raw, err
+}
 
 // Codes hands out codes, the newest first, until limit (0 is all) or fn fails.
 func (c *Client) Codes(ctx context.Context, limit int, fn func(Code) error) error {
