@@ -298,14 +298,18 @@ func (s *site) round(n int) {
 	s.loose++
 	s.try("POST", "/v1/codes", `{"profile":"wechat-group","name":"loose","targets":[{"url":"https://example.com/a"}]}`)
 
-	// The log takes nothing for a while.
-	s.mute.Store(true)
+	// The log takes nothing for a while: what is scanned goes into the spool, and a mint that came no further is none yet.
 	c = s.mintKeyed(id("mute"), "mute")
+	s.mute.Store(true)
 	s.scanned(c)
-	s.change("PATCH", "", c, `{"name":"renamed"}`)
+	if a, ok := s.try("POST", "/v1/codes", `{"profile":"wechat-group","name":"kept","targets":[{"url":"https://example.com/a"}]}`, "Idempotency-Key: "+id("kept")); ok {
+		s.t.Errorf("a mint that the log has no word of is answered %d: %s", a.status, a.body)
+	}
 	s.produce(c, id("m"))
 	s.scanned(c)
 	s.mute.Store(false)
+	kept := s.mintKeyed(id("kept"), "kept")
+	s.change("PATCH", "", c, `{"name":"renamed"}`)
 	s.until("what is spooled is stored", func() bool {
 		if s.life.dead.Load() {
 			s.again()
@@ -314,6 +318,7 @@ func (s *site) round(n int) {
 		return ok && a.json(s.t)["status"] == "ready"
 	})
 	s.scanned(c)
+	s.produce(kept, id("k"))
 }
 
 // repairs makes something to be told again: a mint that dies when it is stored.
@@ -467,7 +472,7 @@ func (s *site) summary(rounds int) map[string]string {
 		st := s.insist("GET", "/v1/codes/"+id+"/stats", "").want(s.t, 200).json(s.t)
 		out[id] = fmt.Sprint(a["name"], a["revision"], a["status"], a["tracking"], a["token"], a["targets"], a["renewed_at"] != nil, a["revoked_at"] != nil, st["members"])
 	}
-	if want := rounds * 7; len(out) != want {
+	if want := rounds * 8; len(out) != want {
 		s.t.Errorf("%d codes, want %d", len(out), want)
 	}
 	return out
