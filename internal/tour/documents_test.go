@@ -98,6 +98,7 @@ func TestArchitectureNamesEveryStreamAndSubject(t *testing.T) {
 		events.StreamDLQ:       {strings.Replace(events.DLQSubject(0), "0", "*", 1)},
 		events.BucketCodes:     nil,
 		events.BucketState:     nil,
+		events.BucketTraces:    nil,
 	} {
 		row, ok := rows[stream]
 		if !ok {
