@@ -200,7 +200,7 @@ func TestAccessAndRoutes(t *testing.T) {
 		status       int
 		code         string
 	}{
-		{"GET", "/", 404, "unknown_route"}, {"GET", "/nothing", 404, "unknown_route"}, {"GET", "/v1/codes/" + c["id"].(string) + "/live", 404, "unknown_route"},
+		{"GET", "/", 404, "unknown_route"}, {"GET", "/nothing", 404, "unknown_route"}, {"GET", "/v1/codes/" + c["id"].(string) + "/alive", 404, "unknown_route"},
 		{"PUT", "/v1/codes", 405, "method_not_allowed"}, {"POST", "/s/x", 405, "method_not_allowed"}, {"DELETE", "/v1/events", 405, "method_not_allowed"},
 		{"GET", "/v1/codes/batch", 405, "method_not_allowed"}, {"GET", "/s/", 404, "unknown_route"},
 	} {

@@ -149,7 +149,7 @@ func TestShortIDsOfProducers(t *testing.T) {
 	c, other := h.profiled("wechat-static", ""), h.profiled("miniprogram", "")
 	text := c["token"].(string)
 	opened := h.admin("POST", "/v1/tokens", fmt.Sprintf(`{"tokens":[%q,%q,"C2Z3YMXCCJ0RV"]}`, strings.ToLower(text), other["token"])).want(t, 200).json(t)
-	want := fmt.Sprint([]any{map[string]any{"code": c["id"], "variant": 1.0}, map[string]any{"code": other["id"], "variant": 1.0}, map[string]any{}})
+	want := fmt.Sprint([]any{map[string]any{"code": c["id"], "variant": 1.0, "tracking": c["tracking"]}, map[string]any{"code": other["id"], "variant": 1.0, "tracking": other["tracking"]}, map[string]any{}})
 	if got := fmt.Sprint(opened["tokens"]); got != want {
 		t.Errorf("opened %s, want %s", got, want)
 	}
@@ -185,7 +185,7 @@ func TestThreeChecks(t *testing.T) {
 		return out
 	}
 	before := map[string]map[string]float64{}
-	sets := map[string]int{"picture": len(token.Reasons) + 1, "state": 7, "behaviour": 4}
+	sets := map[string]int{"picture": len(token.Reasons) + 2, "state": 7, "behaviour": 4}
 	for check, n := range sets {
 		if before[check] = counts(check); len(before[check]) != n {
 			t.Errorf("%s: %v, want %d verdicts", check, before[check], n)
