@@ -13,7 +13,7 @@ import (
 // SM3 (GB/T 32905, GM/T 0004) alone, with a tag of a whole SM4 block:
 //
 //	byte 0       format version (high 3 bits, 2) | key id (low 5 bits)
-//	bytes 1–16   tag: the first 16 bytes of HMAC-SM3(K_mac, byte 0 || payload)
+//	bytes 1–16   tag: the first 16 bytes of SM3(K_mac || byte 0 || payload)
 //	bytes 17–28  SM4-CTR(K_enc, IV = tag) of the payload
 //
 // K_mac (32 bytes) and K_enc (16 bytes) are HKDF (RFC 5869) over HMAC-SM3 of the master key, without salt, with the infos
@@ -44,11 +44,20 @@ func newSMSealer(id int, master []byte) (*smSealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	mac, err := newTagger(sm3.New, key)
-	if err != nil {
-		return nil, err
+	return &smSealer{header: FormatSM.header(id), mac: newSMTagger(key), block: block}, nil
+}
+
+// newSMTagger is SM3 of key, header and payload. The three are always 45 bytes, one block of the hash with its padding: what makes a key in
+// front of a message unsafe, that the message can be made longer, has no place here, and HMAC would cost two blocks for the same.
+func newSMTagger(key []byte) tagger {
+	own := [sm3.Size]byte(key)
+	return func(header byte, payload [payloadSize]byte) [sm3.Size]byte {
+		var message [sm3.Size + 1 + payloadSize]byte
+		copy(message[:], own[:])
+		message[sm3.Size] = header
+		copy(message[sm3.Size+1:], payload[:])
+		return sm3.Sum(message[:])
 	}
-	return &smSealer{header: FormatSM.header(id), mac: mac, block: block}, nil
 }
 
 func (s *smSealer) tag(payload *[payloadSize]byte) (t [smTagSize]byte) {

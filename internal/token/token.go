@@ -9,7 +9,7 @@
 // Every format begins with 8 bits: format version (high 3 bits) | key id (low 5 bits).
 //
 //	1  FormatAES    34 characters  sealed: AES-256, HMAC-SHA256          aes.go
-//	2  FormatSM     47 characters  sealed: SM4, HMAC-SM3                 sm.go
+//	2  FormatSM     47 characters  sealed: SM4, keyed SM3                sm.go
 //	3  FormatShort  13 characters  an id that only the server resolves   short.go
 //	4  live         34 characters  sealed, for a screen and a minute     live.go
 //	5  FormatScene  17 to 26       such an id, variant and print number  short.go
@@ -46,7 +46,7 @@ type Format uint8
 // The formats of printed pictures. Version 4 is that of live ones: see [Keyring.SealLive].
 const (
 	FormatAES   Format = 1 // sealed with AES-256 and HMAC-SHA256
-	FormatSM    Format = 2 // sealed with SM4 and HMAC-SM3
+	FormatSM    Format = 2 // sealed with SM4 and keyed SM3
 	FormatShort Format = 3 // a short id, resolved by the server only
 	FormatScene Format = 5 // a short id with the picture's variant and number beside it, at most 32 visible characters
 )
