@@ -160,7 +160,7 @@ func TestProductionOnACluster(t *testing.T) {
 			t.Errorf("%s has %d replicas in %+v", info.Config.Name, info.Config.Replicas, info.Cluster)
 		}
 	}
-	if streams != 7 {
+	if streams != 8 {
 		t.Errorf("%d streams", streams)
 	}
 	leader := func() string {
