@@ -89,7 +89,7 @@ func (s *Store) Insert(ctx context.Context, b events.Batch) (events.Inserted, er
 			return put(ctx, s, codesTable, rows.codes, token, &res, func(r *codeRow) *place { return &r.place })
 		},
 		func() error {
-			if !b.Replayed || !restarted {
+			if !b.Replayed || !restarted || res.Skipped == 0 { // what was inserted now, the rollups were told of
 				return nil
 			}
 			return s.mendRollups(ctx, b)
