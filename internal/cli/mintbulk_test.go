@@ -168,6 +168,8 @@ func (in installation) proven(t testing.TB, out string, n int) {
 	if len(codes) != n || len(list) != n || len(pictures) != n {
 		t.Fatalf("%d codes at the gateway, %d listed, %d pictures; want %d of each", len(codes), len(list), len(pictures), n)
 	}
+	dir := t.TempDir()
+	var files, say []string
 	for i, d := range list {
 		c, ok := codes[d.ID]
 		if !ok || c.ScanURL != d.ScanURL || c.Tracking != d.Tracking || c.Name != d.Name || c.Token != d.Token {
@@ -176,9 +178,30 @@ func (in installation) proven(t testing.TB, out string, n int) {
 		if want := fmt.Sprintf("春季-%05d", i+1); d.Name != want {
 			t.Fatalf("row %d is named %s", i+1, d.Name)
 		}
-		if got := decodes(t, pictures[d.File]); got != strings.ToUpper(c.ScanURL) {
-			t.Fatalf("the picture of %s says %s, want %s", d.ID, got, strings.ToUpper(c.ScanURL))
+		want := strings.ToUpper(c.ScanURL)
+		if i%40 == 0 { // the other decoder reads them all
+			if got := decodes(t, pictures[d.File]); got != want {
+				t.Fatalf("the picture of %s says %s, want %s", d.ID, got, want)
+			}
 		}
+		file := fmt.Sprintf("%05d.png", i)
+		if err := os.WriteFile(filepath.Join(dir, file), pictures[d.File], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files, say = append(files, file), append(say, want)
+	}
+	for len(files) > 0 {
+		some := min(200, len(files))
+		cmd := exec.Command("zbarimg", append([]string{"-q", "--raw", "--nodbus", "-S", "disable", "-S", "qrcode.enable"}, files[:some]...)...)
+		cmd.Dir = dir
+		read, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("zbarimg: %v", err)
+		}
+		if got, want := strings.TrimSpace(string(read)), strings.Join(say[:some], "\n"); got != want {
+			t.Fatalf("pictures say\n%.2000s\nwant\n%.2000s", got, want)
+		}
+		files, say = files[some:], say[some:]
 	}
 }
 
