@@ -158,7 +158,6 @@ func (o *owner) settled(ctx context.Context) error {
 type sent struct {
 	c       *events.Commit
 	size    int
-	touched []string // codes
 	started time.Time
 	landed  chan landing
 }
@@ -180,10 +179,6 @@ func (o *owner) send(ctx context.Context, b *builder) error {
 		if err := o.log.DeadLetter(ctx, b.letters); err != nil {
 			return fmt.Errorf("publish dead letters: %w", err)
 		}
-	}
-	r.touched = make([]string, 0, len(o.t.touched))
-	for id := range o.t.touched {
-		r.touched = append(r.touched, id)
 	}
 	r.c = o.t.end(b)
 	payload, err := r.c.Marshal()
@@ -227,7 +222,11 @@ func (o *owner) settle(ctx context.Context) error {
 	if err := o.at(AfterDecisions); err != nil {
 		return err
 	}
-	if err := o.arm(ctx, r.touched); err != nil {
+	touched := make([]string, len(c.Codes))
+	for i := range c.Codes {
+		touched[i] = c.Codes[i].ID
+	}
+	if err := o.arm(ctx, touched); err != nil {
 		return err
 	}
 	if err := o.at(AfterTimers); err != nil {
